@@ -1,0 +1,45 @@
+# make install | demo | test | bench | lint | clean.   TORCH picks the torch to install.
+VENV ?= .venv
+TORCH ?= torch==2.13.0
+PYTHON ?= python3
+export PATH := $(abspath $(VENV))/bin:$(PATH)
+export OMP_NUM_THREADS ?= 1
+
+INSTALLED := $(VENV)/.installed
+BUILD_INPUTS := setup.py pyproject.toml CMakeLists.txt $(wildcard csrc/*)
+
+.PHONY: install demo test bench lint clean
+
+install: $(INSTALLED)
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.torch: $(VENV)/bin/python
+	python -m pip install -q --upgrade "setuptools>=77" wheel cmake ninja
+	python -m pip install -q "$(TORCH)" numpy
+	touch $@
+
+$(INSTALLED): $(VENV)/.torch $(BUILD_INPUTS)
+	python -m pip install -q --no-build-isolation -e ".[test,bench,lint]"
+	touch $@
+
+demo: install
+	python -m infonoise_ext demo
+
+test: install
+	python -m pytest -n 2
+
+bench: install
+	python -m benchmarks
+
+lint: install
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+	codespell
+	torch-abi-audit infonoise_ext/_C.abi3.so
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info infonoise_ext/_C.abi3.so

@@ -1,0 +1,139 @@
+// Arithmetic shared by the CPU loops and the CUDA kernels: state layout, Philox, bins, gate, exp.
+// Knows no torch. Layouts are mirrored in infonoise_ext/_schemas.py; tests/test_native.py compares them.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#if defined(__CUDACC__)
+#define INX_HD __host__ __device__ __forceinline__
+#else
+#define INX_HD inline
+#endif
+
+namespace infonoise {
+
+constexpr int kMaxBins = 4096;
+constexpr double kTiny = 1e-300;          // floor of every logarithm's argument
+constexpr double kEdgeTolerance = 1e-5;   // relative; a sigma this far outside is rounding
+
+// `params` tensor, float64 [kParams].
+struct Params {
+  double log_min, width;                  // grid: e_0 and the bin width D, both in log sigma
+  double warmup, refresh_every;           // steps
+  double min_count, coverage, ema, smooth, floor;
+  double gate_power, pivot_rule, pivot_value, pivot_span;
+  double stratified, rank, world;
+};
+constexpr int kParams = sizeof(Params) / sizeof(double);
+
+enum PivotRule { kFixed, kOnset, kPowerLaw };
+
+// Rows of the `grid` tensor, float64 [kGridRows, K + 1]; the last entry of a row of K values is 0.
+enum GridRow { kEdges, kSigma, kWeight, kBound, kGridRows };
+
+// Columns of `counters`, int64 [G, kCounters].
+enum Counter {
+  kSteps, kStatus, kRefreshes, kWaits, kDegenerates,
+  kMasked, kBadGroup, kNonfiniteSigma, kOutOfRange, kNonfiniteError, kNegativeError, kCounters
+};
+enum Status { kWarmup, kWaiting, kActive, kDegenerate };
+
+// Columns of `stats`, float64 [G, kStats].
+enum Stat { kPivot, kCoverage, kDrift, kInformation, kKept, kStats };
+
+// Columns of the moments of a bin, float64 [G, K, kMoments].
+enum Moment { kCount, kSum, kSquares, kMoments };
+
+// Philox4x32-10, Salmon et al. 2011: c holds the counter and receives the four words.
+INX_HD void philox(uint32_t c[4], uint32_t key0, uint32_t key1) {
+  for (int round = 0; round < 10; ++round) {
+    const uint64_t a = 0xD2511F53ull * c[0], b = 0xCD9E8D57ull * c[2];
+    const uint32_t c1 = c[1], c3 = c[3];
+    c[0] = uint32_t(b >> 32) ^ c1 ^ key0;
+    c[1] = uint32_t(b);
+    c[2] = uint32_t(a >> 32) ^ c3 ^ key1;
+    c[3] = uint32_t(a);
+    key0 += 0x9E3779B9u;
+    key1 += 0xBB67AE85u;
+  }
+}
+
+INX_HD double uniform(uint32_t word) { return (word + 0.5) * 0x1p-32; }
+
+// log2 of a positive normal float to 7e-4, which guesses a bin that exact comparisons then settle.
+INX_HD float rough_log2(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  const float exponent = float(int32_t(bits >> 23) - 127);
+  bits = (bits & 0x7FFFFFu) | 0x3F800000u;
+  float m;
+  std::memcpy(&m, &bits, sizeof m);
+  return exponent + (((0.15824871f * m - 1.05187504f) * m + 3.04788416f) * m - 2.15362072f);
+}
+
+INX_HD int guess_bin(float sigma, float offset, float scale, int bins) {
+  const float t = (rough_log2(sigma) - offset) * scale;
+  return t <= 0.0f ? 0 : t >= float(bins - 1) ? bins - 1 : int(t);
+}
+
+// The k with edges[k] <= sigma < edges[k + 1], clamped to the end bins.
+INX_HD int settle_bin(float sigma, int k, const double* edges, int bins) {
+  while (k > 0 && double(sigma) < edges[k]) --k;
+  while (k < bins - 1 && double(sigma) >= edges[k + 1]) ++k;
+  return k;
+}
+
+// The k with cdf[k] <= u < cdf[k + 1].
+INX_HD int cdf_bin(double u, const double* cdf, int bins) {
+  int low = 0, high = bins;
+  while (high - low > 1) {
+    const int middle = (low + high) >> 1;
+    if (cdf[middle] <= u) low = middle; else high = middle;
+  }
+  return low;
+}
+
+// exp to 4e-12 relative for |x| < 700, in plain arithmetic that vectorises and is the same everywhere.
+INX_HD double exp_plain(double x) {
+  const double shifted = x * 1.4426950408889634 + 0x1.8p52;
+  const double n = shifted - 0x1.8p52;
+  const double r = (x - n * 0x1.62e42fefa38p-1) - n * 0x1.ef35793c7673p-45;
+  double p = 1.0 / 362880;
+  p = p * r + 1.0 / 40320;
+  p = p * r + 1.0 / 5040;
+  p = p * r + 1.0 / 720;
+  p = p * r + 1.0 / 120;
+  p = p * r + 1.0 / 24;
+  p = p * r + 1.0 / 6;
+  p = p * r + 0.5;
+  p = p * r + 1.0;
+  p = p * r + 1.0;
+  uint64_t bits;
+  std::memcpy(&bits, &shifted, sizeof bits);
+  bits = (bits + 1023) << 52;
+  double power;
+  std::memcpy(&power, &bits, sizeof power);
+  return p * power;
+}
+
+// Exact inverse of the piecewise-constant density in log sigma, inside bin k.
+INX_HD double log_sigma_at(const Params& p, int k, double u, double low, double mass) {
+  double fraction = mass > 0 ? (u - low) / mass : 1.0;
+  fraction = fraction < 0 ? 0 : fraction > 1 ? 1 : fraction;
+  return p.log_min + p.width * (k + fraction);
+}
+
+INX_HD float clamp_sigma(double sigma, const double* edges, int bins) {
+  const float value = float(sigma), low = float(edges[0]), high = float(edges[bins]);
+  return value < low ? low : value > high ? high : value;
+}
+
+INX_HD double gate(double sigma, double pivot, double power) {   // Eq. 17
+  return 1.0 / (1.0 + std::pow(pivot / sigma, power));
+}
+
+INX_HD double safe_log(double x) { return std::log(x > kTiny ? x : kTiny); }
+
+}  // namespace infonoise

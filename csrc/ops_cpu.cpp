@@ -1,0 +1,239 @@
+// The ops for CPU tensors: check, convert in chunks, run the loops of kernels_cpu.h.
+#include <torch/headeronly/util/BFloat16.h>
+#include <torch/headeronly/util/Half.h>
+
+#include "kernels_cpu.h"
+#include "ops.h"
+
+namespace infonoise {
+namespace {
+
+template <class From, class To>
+void convert(const void* data, int64_t start, int64_t stride, int size, To* out) {
+  const From* in = static_cast<const From*>(data) + start * stride;
+  for (int i = 0; i < size; ++i) out[i] = static_cast<To>(in[i * stride]);
+}
+
+// A strided vector argument, read a chunk at a time as float (or as double, to keep float64 whole).
+template <class To>
+class Floats {
+ public:
+  explicit Floats(const Tensor& t)
+      : data_(t.data_ptr()), stride_(t.numel() ? t.stride(t.dim() - 1) : 1), type_(t.scalar_type()) {}
+
+  const To* read(int64_t start, int size, To* scratch) const {
+    constexpr ScalarType same = sizeof(To) == 4 ? ScalarType::Float : ScalarType::Double;
+    if (type_ == same && stride_ == 1) return static_cast<const To*>(data_) + start;
+    switch (type_) {
+      case ScalarType::Float: convert<float>(data_, start, stride_, size, scratch); break;
+      case ScalarType::Double: convert<double>(data_, start, stride_, size, scratch); break;
+      case ScalarType::Half: convert<c10::Half>(data_, start, stride_, size, scratch); break;
+      default: convert<c10::BFloat16>(data_, start, stride_, size, scratch);
+    }
+    return scratch;
+  }
+
+ private:
+  const void* data_;
+  int64_t stride_;
+  ScalarType type_;
+};
+
+class Groups {
+ public:
+  explicit Groups(const OptionalTensor& t) : present_(t.has_value()) {
+    if (!present_) return;
+    data_ = t->data_ptr();
+    stride_ = t->numel() ? t->stride(0) : 1;
+    wide_ = t->scalar_type() == ScalarType::Long;
+  }
+
+  const int64_t* read(int64_t start, int size, int64_t* scratch) const {
+    if (!present_) return nullptr;
+    if (wide_) convert<int64_t>(data_, start, stride_, size, scratch);
+    else convert<int32_t>(data_, start, stride_, size, scratch);
+    return scratch;
+  }
+
+  const int64_t* read_known(int64_t start, int size, int64_t groups, int64_t* scratch) const {
+    const int64_t* group = read(start, size, scratch);
+    for (int i = 0; group && i < size; ++i)
+      STD_TORCH_CHECK(uint64_t(group[i]) < uint64_t(groups), "infonoise: group[", start + i, "] is ",
+                      group[i], ", which is not in [0, ", groups, ")");
+    return group;
+  }
+
+ private:
+  const void* data_ = nullptr;
+  int64_t stride_ = 1;
+  bool wide_ = true, present_;
+};
+
+Grid grid_of(const Tensor& grid) {
+  STD_TORCH_CHECK(grid.dim() == 2 && grid.size(1) >= 2 && grid.size(1) <= kMaxBins + 1,
+                  "infonoise: grid must be [", int(kGridRows), ", K + 1] with K at most ", kMaxBins);
+  const int64_t columns = grid.size(1);
+  return {state_ptr<double>(grid, "grid", ScalarType::Double, {kGridRows, columns}), int(columns - 1)};
+}
+
+const Params& params_of(const Tensor& params) {
+  return *reinterpret_cast<const Params*>(
+      state_ptr<double>(params, "params", ScalarType::Double, {kParams}));
+}
+
+Rings rings_of(const Tensor& ring, const Tensor& count, const Tensor& counters, int bins) {
+  STD_TORCH_CHECK(ring.dim() == 3 && ring.size(2) > 0, "infonoise: ring must be [G, K, C] with C > 0");
+  const int64_t groups = ring.size(0), capacity = ring.size(2);
+  return {state_ptr<float>(ring, "ring", ScalarType::Float, {groups, bins, capacity}),
+          state_ptr<int64_t>(count, "count", ScalarType::Long, {groups, bins}),
+          state_ptr<int64_t>(counters, "counters", ScalarType::Long, {groups, kCounters}), groups, capacity};
+}
+
+void observe_rows(const Rings& rings, const Grid& grid, const Tensor& sigma, const Tensor& error,
+                  const OptionalTensor& mask, const OptionalTensor& group) {
+  check_batch(sigma, "sigma", -1, "");
+  check_floating(sigma, "sigma");
+  check_floating(error, "error");
+  const int64_t batch = sigma.numel();
+  check_batch(error, "error", batch, "sigma");
+  check_mask(mask, batch);
+  check_group(group, "group", batch, "sigma");
+  const Floats<float> sigmas(sigma), errors(error);
+  const Groups groups(group);
+  const bool* masks = mask ? static_cast<const bool*>(mask->data_ptr()) : nullptr;
+  const int64_t mask_stride = mask && batch ? mask->stride(0) : 1;
+  float sigma_chunk[kChunk], error_chunk[kChunk];
+  int64_t group_chunk[kChunk];
+  bool mask_chunk[kChunk];
+  for (int64_t start = 0; start < batch; start += kChunk) {
+    const int size = int(std::min<int64_t>(kChunk, batch - start));
+    for (int i = 0; masks && i < size; ++i) mask_chunk[i] = masks[(start + i) * mask_stride];
+    observe_chunk(rings, grid,
+                  {sigmas.read(start, size, sigma_chunk), errors.read(start, size, error_chunk),
+                   masks ? mask_chunk : nullptr, groups.read(start, size, group_chunk), size});
+  }
+}
+
+Tensor draw(const Params& p, const Grid& grid, const Tensor& cdf, const Tensor& rng, int64_t n,
+            const OptionalTensor& group) {
+  STD_TORCH_CHECK(n >= 0, "infonoise: n must be at least 0, got ", n);
+  check_group(group, "group", n, "the n samples");
+  const int64_t groups = cdf.size(0);
+  const double* table = state_ptr<double>(cdf, "cdf", ScalarType::Double, {groups, grid.bins + 1});
+  int64_t* state = state_ptr<int64_t>(rng, "rng", ScalarType::Long, {2});
+  Tensor out = torch::stable::new_empty(cdf, {n}, ScalarType::Float);
+  float* sigma = static_cast<float*>(out.data_ptr());
+  const Stream stream{uint64_t(state[0]), uint64_t(state[1]), int64_t(p.rank) * n, int64_t(p.world) * n};
+  const Groups reader(group);
+  double u[kChunk];
+  int64_t group_chunk[kChunk];
+  for (int64_t start = 0; start < n; start += kChunk) {
+    const int size = int(std::min<int64_t>(kChunk, n - start));
+    const int64_t* chosen = reader.read_known(start, size, groups, group_chunk);
+    draw_uniforms(p, stream, start, size, u);
+    invert_chunk(p, grid, table, u, chosen, size, sigma + start);
+  }
+  if (n > 0) state[1] += 1;
+  return out;
+}
+
+struct Tables {
+  double *mmse, *cdf, *stats;
+  Tables(const Tensor& m, const Tensor& c, const Tensor& s, int64_t groups, int bins)
+      : mmse(state_ptr<double>(m, "mmse", ScalarType::Double, {groups, bins})),
+        cdf(state_ptr<double>(c, "cdf", ScalarType::Double, {groups, bins + 1})),
+        stats(state_ptr<double>(s, "stats", ScalarType::Double, {groups, kStats})) {}
+  Group group(int64_t g, int bins, const double* moments, int64_t* counters) const {
+    return {moments, mmse + g * bins, cdf + g * (bins + 1), stats + g * kStats, counters + g * kCounters};
+  }
+};
+
+void observe_(const Tensor& ring, const Tensor& count, const Tensor& counters, const Tensor& grid,
+              const Tensor& sigma, const Tensor& error, const OptionalTensor& mask,
+              const OptionalTensor& group) {
+  const Grid g = grid_of(grid);
+  observe_rows(rings_of(ring, count, counters, g.bins), g, sigma, error, mask, group);
+}
+
+Tensor bin_stats(const Tensor& ring, const Tensor& count) {
+  STD_TORCH_CHECK(ring.dim() == 3, "infonoise: ring must be [G, K, C]");
+  const int64_t groups = ring.size(0), bins = ring.size(1), capacity = ring.size(2);
+  const float* losses = state_ptr<float>(ring, "ring", ScalarType::Float, {groups, bins, capacity});
+  const int64_t* written = state_ptr<int64_t>(count, "count", ScalarType::Long, {groups, bins});
+  Tensor out = torch::stable::new_empty(ring, {groups, bins, int64_t(kMoments)}, ScalarType::Double);
+  ring_moments(losses, written, int(groups * bins), capacity, static_cast<double*>(out.data_ptr()));
+  return out;
+}
+
+void refresh_(const Tensor& moments, const Tensor& mmse, const Tensor& cdf, const Tensor& stats,
+              const Tensor& counters, const Tensor& grid, const Tensor& params) {
+  const Grid g = grid_of(grid);
+  STD_TORCH_CHECK(moments.dim() == 3, "infonoise: moments must be [G, K, ", int(kMoments), "]");
+  const int64_t groups = moments.size(0);
+  const double* m = state_ptr<double>(moments, "moments", ScalarType::Double, {groups, g.bins, kMoments});
+  int64_t* counts = state_ptr<int64_t>(counters, "counters", ScalarType::Long, {groups, kCounters});
+  const Tables tables(mmse, cdf, stats, groups, g.bins);
+  double work[2 * kMaxBins];
+  for (int64_t i = 0; i < groups; ++i)
+    refresh_group(params_of(params), g, tables.group(i, g.bins, m + i * g.bins * kMoments, counts), work);
+}
+
+Tensor sample_(const Tensor& cdf, const Tensor& rng, const Tensor& grid, const Tensor& params, int64_t n,
+               const OptionalTensor& group) {
+  return draw(params_of(params), grid_of(grid), cdf, rng, n, group);
+}
+
+Tensor icdf(const Tensor& cdf, const Tensor& grid, const Tensor& params, const Tensor& u,
+            const OptionalTensor& group) {
+  const Grid g = grid_of(grid);
+  check_floating(u, "u");
+  check_batch(u, "u", -1, "");
+  check_group(group, "group", u.numel(), "u");
+  const int64_t groups = cdf.size(0), n = u.numel();
+  const double* table = state_ptr<double>(cdf, "cdf", ScalarType::Double, {groups, g.bins + 1});
+  Tensor out = torch::stable::new_empty(cdf, {n}, ScalarType::Float);
+  float* sigma = static_cast<float*>(out.data_ptr());
+  const Floats<double> values(u);
+  const Groups reader(group);
+  double chunk[kChunk];
+  int64_t group_chunk[kChunk];
+  for (int64_t start = 0; start < n; start += kChunk) {
+    const int size = int(std::min<int64_t>(kChunk, n - start));
+    const int64_t* chosen = reader.read_known(start, size, groups, group_chunk);
+    invert_chunk(params_of(params), g, table, values.read(start, size, chunk), chosen, size, sigma + start);
+  }
+  return out;
+}
+
+Tensor advance_(const Tensor& ring, const Tensor& count, const Tensor& mmse, const Tensor& cdf,
+                const Tensor& stats, const Tensor& counters, const Tensor& rng, const Tensor& grid,
+                const Tensor& params, const Tensor& sigma, const Tensor& error, const OptionalTensor& mask,
+                const OptionalTensor& group, int64_t n, const OptionalTensor& next_group) {
+  const Grid g = grid_of(grid);
+  const Params& p = params_of(params);
+  const Rings rings = rings_of(ring, count, counters, g.bins);
+  const Tables tables(mmse, cdf, stats, rings.groups, g.bins);
+  check_group(next_group, "next_group", n, "the n samples");
+  observe_rows(rings, g, sigma, error, mask, group);
+  Tensor next = draw(p, g, cdf, rng, n, next_group);
+  double moments[kMoments * kMaxBins], work[2 * kMaxBins];
+  for (int64_t i = 0; i < rings.groups; ++i) {
+    if (!refresh_is_due(p, ++rings.counters[i * kCounters + kSteps])) continue;
+    const int64_t first = i * g.bins;
+    ring_moments(rings.ring + first * rings.capacity, rings.count + first, g.bins, rings.capacity, moments);
+    refresh_group(p, g, tables.group(i, g.bins, moments, rings.counters), work);
+  }
+  return next;
+}
+
+}  // namespace
+}  // namespace infonoise
+
+STABLE_TORCH_LIBRARY_IMPL(infonoise, CPU, m) {
+  m.impl("observe_", TORCH_BOX(&infonoise::observe_));
+  m.impl("bin_stats", TORCH_BOX(&infonoise::bin_stats));
+  m.impl("refresh_", TORCH_BOX(&infonoise::refresh_));
+  m.impl("sample_", TORCH_BOX(&infonoise::sample_));
+  m.impl("icdf", TORCH_BOX(&infonoise::icdf));
+  m.impl("advance_", TORCH_BOX(&infonoise::advance_));
+}

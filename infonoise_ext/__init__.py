@@ -1,0 +1,39 @@
+"""Adaptive training noise schedules for diffusion models, on the device and in the compiled step."""
+
+from ._version import __version__
+from .bounds import BinaryBound, GaussianBound, OneHotBound
+from .channel import clean_error
+from .config import InfoNoiseConfig
+from .densities import Density, LogitNormal, LogNormal, LogUniform
+from .grid import info_grid
+from .monitor import History
+from .pivot import FixedPivot, Onset, PowerLaw
+from .profile import Profile
+from .schedule import InfoNoise
+from .weights import EDMWeight, UnitWeight
+
+
+
+
+
+__all__ = [
+    "BinaryBound",
+    "Density",
+    "EDMWeight",
+    "FixedPivot",
+    "GaussianBound",
+    "History",
+    "InfoNoise",
+    "InfoNoiseConfig",
+    "LogNormal",
+    "LogUniform",
+    "LogitNormal",
+    "OneHotBound",
+    "Onset",
+    "PowerLaw",
+    "Profile",
+    "UnitWeight",
+    "__version__",
+    "clean_error",
+    "info_grid",
+]

@@ -1,0 +1,118 @@
+"""The five training noise schedules that the demo compares, behind one protocol."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+import infonoise_ext as inx
+
+SIGMA_MIN, SIGMA_MAX = 0.002, 80.0
+
+
+class Schedule(Protocol):
+    """What the training loop asks of a schedule."""
+
+    def sample(self, n: int) -> Tensor: ...
+    def weight(self, sigma: Tensor) -> Tensor: ...
+    def observe(self, sigma: Tensor, error: Tensor) -> None: ...
+    def step(self) -> None: ...
+    def pdf(self, sigma: Tensor) -> Tensor: ...
+
+
+class SecondMoment:
+    """Importance sampling by the second moment of the recent losses, after Nichol and Dhariwal (2021).
+
+    The base objective is w(sigma) * error under a log-uniform sigma, w = min(1 / sigma^2, 1000): the likelihood
+    weight, clipped. A bin of log sigma is drawn with probability p proportional to the root mean square of its
+    last losses and weighted by 1 / p, so that the expected gradient is that of the base objective.
+    Log-uniform until every bin has filled its history.
+
+    Args:
+        bins: equal bins of log sigma.
+        history: losses kept per bin.
+        uniform: share of the probability that stays uniform.
+    """
+
+    def __init__(self, bins: int = 100, history: int = 10, uniform: float = 0.001) -> None:
+        self.width = math.log(SIGMA_MAX / SIGMA_MIN) / bins
+        self.losses = torch.zeros(bins, history, dtype=torch.float64)
+        self.count = torch.zeros(bins, dtype=torch.long)
+        self.uniform = uniform
+        self.probability = torch.full((bins,), 1 / bins, dtype=torch.float64)
+
+    def bins(self, sigma: Tensor) -> Tensor:
+        """Index of the bin of each sigma, [n]."""
+        position = (sigma.double() / SIGMA_MIN).log() / self.width
+        return position.long().clamp(0, len(self.count) - 1)
+
+    def sample(self, n: int) -> Tensor:
+        """[n] float32, by the current probability of the bins."""
+        bins = torch.multinomial(self.probability, n, replacement=True)
+        position = self.width * (bins + torch.rand(n, dtype=torch.float64))
+        return (math.log(SIGMA_MIN) + position).exp().float()
+
+    def likelihood_weight(self, sigma: Tensor) -> Tensor:
+        """The base objective's weight, [n]."""
+        return sigma.square().reciprocal().clamp(max=1e3)
+
+    def weight(self, sigma: Tensor) -> Tensor:
+        """The base weight times base probability over sampling probability, [n]."""
+        ratio = self.probability * len(self.probability)
+        return self.likelihood_weight(sigma) / ratio[self.bins(sigma)].float()
+
+    def observe(self, sigma: Tensor, error: Tensor) -> None:
+        """Append each loss to its bin's ring, in the order of the batch."""
+        losses = (self.likelihood_weight(sigma) * error.detach()).tolist()
+        for index, loss in zip(self.bins(sigma).tolist(), losses, strict=True):
+            self.losses[index, self.count[index] % self.losses.shape[1]] = loss
+            self.count[index] += 1
+
+    def step(self) -> None:
+        """Renew the probability."""
+        if self.count.min() < self.losses.shape[1]:
+            return
+        root = self.losses.square().mean(1).sqrt()
+        share = root / root.sum()
+        self.probability = (1 - self.uniform) * share + self.uniform / len(share)
+
+    def pdf(self, sigma: Tensor) -> Tensor:
+        """Density per unit of sigma, [n] float64."""
+        return self.probability[self.bins(sigma)] / (self.width * sigma.double())
+
+
+class Arm(NamedTuple):
+    """One row of the table: its label, and its schedule from a seed."""
+
+    label: str
+    build: Callable[[int], Schedule]
+
+
+def infonoise(seed: int) -> Schedule:
+    """InfoNoise on the plain squared error; the bound takes the gate's place on discrete data."""
+    return inx.InfoNoise(
+        sigma_min=SIGMA_MIN,
+        sigma_max=SIGMA_MAX,
+        prior=inx.LogUniform(SIGMA_MIN, SIGMA_MAX),
+        pivot=inx.FixedPivot(0.0),
+        bound=inx.OneHotBound(4),
+        seed=seed,
+    )
+
+
+def edm(seed: int) -> Schedule:
+    """EDM's training recipe: ln sigma from a normal(-1.2, 1.2), EDM's loss weight."""
+    return inx.LogNormal(-1.2, 1.2, weight=inx.EDMWeight(0.5))
+
+
+ARMS: dict[str, Arm] = {
+    "infonoise": Arm("InfoNoise", infonoise),
+    "edm": Arm("EDM recipe", edm),
+    "loguniform": Arm("log-uniform", lambda seed: inx.LogUniform(SIGMA_MIN, SIGMA_MAX)),
+    "tuned": Arm("log-normal fitted by hand", lambda seed: inx.LogNormal(0.3, 0.9)),
+    "moment": Arm("loss second moment", lambda seed: SecondMoment()),
+}

@@ -1,0 +1,59 @@
+"""`python -m infonoise_ext doctor`: what runs here, and how to get what does not."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import platform
+import shutil
+
+import torch
+
+from . import _library, ops
+from ._version import __version__
+
+EXTRAS = {"matplotlib": "plots and the demo's figure", "tqdm": "the demo's progress bar"}
+
+
+def report() -> str:
+    """Versions, backends found, which serves CPU and CUDA tensors, and what is missing."""
+    rows = [("infonoise_ext", __version__), ("torch", torch.__version__), ("python", platform.python_version())]
+    rows += [("numpy", _version("numpy")), ("triton", _version("triton"))]
+    path = _library.library_path()
+    rows += [
+        ("compiled ops", "not built" if path is None else path.name + (" loaded" if _loaded() else " not loaded")),
+        (f"{_library.ENV_BACKEND}", _library.requested_backend()),
+        ("CPU tensors", ops.serving("cpu")),
+        ("CUDA tensors", f"{ops.serving('cuda')} ({_cuda_devices()})"),
+    ]
+    lines = [f"{name:<18} {value}" for name, value in rows]
+    return "\n".join(lines + [""] + _advice())
+
+
+def _loaded() -> bool:
+    return ops.missing_reason is None
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _cuda_devices() -> str:
+    if not torch.cuda.is_available():
+        return "no CUDA device here"
+    return ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+
+
+def _advice() -> list[str]:
+    advice = []
+    if ops.missing_reason is not None:
+        advice.append(f"C++ ops: {ops.missing_reason}")
+    if shutil.which("c++") is None and not _loaded():
+        advice.append("C++ ops: a compiler comes with the package g++ of most systems")
+    for package, use in EXTRAS.items():
+        if importlib.util.find_spec(package) is None:
+            advice.append(f"{use}: pip install {package}")
+    return advice or ["Nothing is missing."]

@@ -1,0 +1,83 @@
+"""Noise levels for samplers (inference), spaced by information (arXiv 2602.18647, Eq. 19)."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .profile import Profile
+
+MEASURES = ("entropy", "rescaled", "mmse")
+EDM_RHO = 7.0
+
+
+class HasProfile(Protocol):
+    """Anything with a `profile()`, such as `InfoNoise`."""
+
+    def profile(self) -> Profile:
+        """What has been learned."""
+        ...
+
+
+def info_grid(
+    source: HasProfile | Profile, n: int, measure: str = "rescaled", blend: float = 0.5
+) -> Tensor:
+    """Noise levels of an n-step sampler, equally spaced in a cumulative information coordinate.
+
+    The coordinate has density, per unit log sigma: mmse / sigma^2 ("entropy"), mmse / sigma
+    ("rescaled"), or the fall of mmse itself ("mmse"), blended with that of EDM's rho = 7 grid,
+    sigma^(1/7) (arXiv 2206.00364, Eq. 5). The rate is not gated.
+
+    Args:
+        source: a schedule, or its `profile()`.
+        n: number of steps, at least 1.
+        measure: which information.
+        blend: share of EDM's density, in [0, 1].
+
+    Returns:
+        [n + 1] float32 descending from the top of the grid to its bottom, then 0.
+
+    Raises:
+        ValueError: an argument out of range, or a profile that has measured nothing.
+    """
+    if n < 1:
+        raise ValueError(f"n is {n}, but must be at least 1")
+    if measure not in MEASURES:
+        raise ValueError(f"measure is {measure!r}, but must be one of {MEASURES}")
+    if not 0 <= blend <= 1:
+        raise ValueError(f"blend is {blend}, but must be in [0, 1]")
+    profile = source if isinstance(source, Profile) else source.profile()
+    mass = (1 - blend) * _information(profile, measure) + blend * _edm(profile.sigma)
+    cdf = torch.cat((torch.zeros(1, dtype=torch.float64), mass.cumsum(0)))
+    u = torch.linspace(1, 0, n, dtype=torch.float64) * cdf[-1] if n > 1 else cdf[-1:]
+    return torch.cat((_inverse(cdf, profile.edges, u), torch.zeros(1, dtype=torch.float64))).float()
+
+
+def _normalised(mass: Tensor) -> Tensor:
+    total = mass.sum()
+    if not bool(torch.isfinite(total) & (total > 0)):
+        raise ValueError("source has no information to space by: nothing is measured yet, or every error is 0")
+    return mass / total
+
+
+def _edm(sigma: Tensor) -> Tensor:
+    return _normalised(sigma ** (1 / EDM_RHO))
+
+
+def _information(profile: Profile, measure: str) -> Tensor:
+    if measure == "mmse":
+        mmse = (profile.rate * profile.sigma.square()).cummax(0).values
+        return _normalised(mmse.diff(prepend=torch.zeros(1, dtype=torch.float64)))
+    return _normalised(profile.rate * (profile.sigma if measure == "rescaled" else 1))
+
+
+def _inverse(cdf: Tensor, edges: Tensor, u: Tensor) -> Tensor:
+    k = (torch.searchsorted(cdf, u) - 1).clamp(0, len(cdf) - 2)
+    mass = cdf[k + 1] - cdf[k]
+    fraction = torch.where(mass > 0, (u - cdf[k]) / mass, 0.0).clamp(0, 1)
+    logs = edges.log()
+    sigma = (logs[k] + (logs[k + 1] - logs[k]) * fraction).exp()
+    sigma[0] = edges[-1]
+    return sigma

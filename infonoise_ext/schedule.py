@@ -1,0 +1,286 @@
+"""`InfoNoise`: the adaptive training noise schedule (arXiv 2602.18647) as one object beside the loop."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import checkpoint, ops
+from ._schemas import COUNTERS, STATUSES
+from .config import InfoNoiseConfig
+from .densities import Density, LogNormal
+from .monitor import History, samples_needed, summarize
+from .profile import Profile, profile_of
+from .state import State, fresh_state, make_grid, make_params, prior_table
+from .weights import UnitWeight
+
+Curve = Callable[[Tensor], Tensor]
+
+
+class InfoNoise:
+    """Draws training noise levels where the data's uncertainty falls fastest, measured online.
+
+    A plain object, not an `nn.Module`: its statistics are neither cast, averaged nor broadcast with
+    the model. Keep it beside the model and save it with `state_dict`.
+
+    Args:
+        sigma_min: see `InfoNoiseConfig`, as for every other option.
+        sigma_max: see `InfoNoiseConfig`.
+        weight: the loss weight w(sigma) of the training objective, a callable on tensors; None is 1.
+            It must be the one that multiplies the loss: the density is divided by it (Eq. 16).
+        prior: density of the warm-up; None is EDM's `LogNormal(-1.2, 1.2)`.
+        bound: callable sigma -> largest possible mmse, in the units of the recorded error.
+        groups: G, independent schedules in one object, chosen per sample by `group`.
+        device: where the state lives.
+        seed: 64-bit key of the random stream; None draws one from torch's generator.
+        generator: the generator that None draws from.
+        backend: "auto", "eager", or None for what INFONOISE_BACKEND says.
+        rank: this process among `world`; None asks torch.distributed if it is initialised.
+        world: number of processes that draw together.
+        history: a `History` that `step()` records refreshes into.
+        config: options to start from.
+        **options: fields of `InfoNoiseConfig`.
+
+    Raises:
+        ValueError: an argument out of range, named with what is allowed.
+        TypeError: an unknown option.
+    """
+
+    def __init__(
+        self,
+        sigma_min: float | None = None,
+        sigma_max: float | None = None,
+        *,
+        weight: Curve | None = None,
+        prior: Density | None = None,
+        bound: Curve | None = None,
+        groups: int = 1,
+        device: torch.device | str | None = None,
+        seed: int | None = None,
+        generator: torch.Generator | None = None,
+        backend: str | None = None,
+        rank: int | None = None,
+        world: int | None = None,
+        history: History | None = None,
+        config: InfoNoiseConfig | None = None,
+        **options: Any,
+    ) -> None:
+        ends = {"sigma_min": sigma_min, "sigma_max": sigma_max}
+        options |= {name: value for name, value in ends.items() if value is not None}
+        self.config = (config or InfoNoiseConfig()).with_options(options)
+        if not isinstance(groups, int) or groups < 1:
+            raise ValueError(f"groups is {groups!r}, but must be an integer of at least 1")
+        self.groups = groups
+        self.weight: Curve = UnitWeight() if weight is None else weight
+        self.bound = bound
+        self.prior = LogNormal(-1.2, 1.2) if prior is None else prior
+        self.history = history
+        self.rank, self.world = _placement(rank, world)
+        self._ops = ops.backend(backend)
+        grid = make_grid(self.config, self.weight, bound)
+        self._prior_table = prior_table(self.config, self.prior, grid[0])
+        state = fresh_state(
+            self.config,
+            grid,
+            make_params(self.config, self.rank, self.world),
+            self._prior_table,
+            groups,
+            _seed(seed, generator),
+        )
+        self._steps_seen = 0
+        self._place(state, torch.device("cpu" if device is None else device))
+
+    def _place(self, state: State, device: torch.device) -> None:
+        self.state = state.to(device)
+        self._nothing = torch.empty(0, device=device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the state lives."""
+        return self.state.ring.device
+
+    def sample(self, n: int, group: Tensor | None = None) -> Tensor:
+        """Draw noise levels from the current table.
+
+        Args:
+            n: how many, at least 0.
+            group: [n] int64 or int32 in [0, G); None is group 0.
+
+        Returns:
+            sigma [n] float32 in [sigma_min, sigma_max].
+        """
+        s = self.state
+        return self._ops.sample_(s.cdf, s.rng, s.grid, s.params, n, group)
+
+    def observe(self, sigma: Tensor, error: Tensor, mask: Tensor | None = None, group: Tensor | None = None) -> None:
+        """Record a batch or micro-batch; no host sync, gradients are ignored.
+
+        Args:
+            sigma: [B] noise levels that were used, any floating dtype.
+            error: [B] UNWEIGHTED squared error of the clean sample, summed or averaged over its
+                elements (`channel.clean_error` converts other predictions).
+            mask: [B] bool, False leaves a sample out.
+            group: [B] int64 or int32 in [0, G).
+        """
+        s = self.state
+        self._ops.observe_(s.ring, s.count, s.counters, s.grid, sigma, error, mask, group)
+
+    def step(self) -> None:
+        """Count an optimizer step and refresh the table if one is due. Call it once per step."""
+        self._advance(self._nothing, self._nothing, None, None, 0, None)
+        if self.history is not None:
+            self._steps_seen += 1
+            past = self._steps_seen - self.config.warmup
+            if past >= 0 and past % self.config.refresh_every == 0:
+                self.history.record(self)
+
+    def advance(
+        self,
+        sigma: Tensor,
+        error: Tensor,
+        mask: Tensor | None = None,
+        group: Tensor | None = None,
+        next_group: Tensor | None = None,
+    ) -> Tensor:
+        """`observe`, `sample` and `step` in one launch, for a loop without gradient accumulation.
+
+        A table that is due serves from the next call. Takes what `observe` takes.
+
+        Args:
+            next_group: groups of the batch to draw; None repeats `group`.
+
+        Returns:
+            sigma [B] float32 of the next batch.
+        """
+        upcoming = group if next_group is None else next_group
+        n = sigma.shape[0] if upcoming is None else upcoming.shape[0]
+        return self._advance(sigma, error, mask, group, n, upcoming)
+
+    def _advance(
+        self,
+        sigma: Tensor,
+        error: Tensor,
+        mask: Tensor | None,
+        group: Tensor | None,
+        n: int,
+        next_group: Tensor | None,
+    ) -> Tensor:
+        s = self.state
+        return self._ops.advance_(
+            s.ring, s.count, s.mmse, s.cdf, s.stats, s.counters, s.rng, s.grid, s.params,
+            sigma, error, mask, group, n, next_group,
+        )  # fmt: skip
+
+    def refresh(self) -> None:
+        """Rebuild the table now from what is recorded, if coverage allows."""
+        s = self.state
+        moments = self._ops.bin_stats(s.ring, s.count)
+        self._ops.refresh_(moments, s.mmse, s.cdf, s.stats, s.counters, s.grid, s.params)
+
+    def reset(self) -> None:
+        """Forget everything learned and start the warm-up again; the random stream goes on."""
+        s = self.state
+        for tensor in (s.ring, s.count, s.stats, s.counters):
+            tensor.zero_()
+        s.mmse.fill_(-1)
+        s.cdf.copy_(self._prior_table.expand_as(s.cdf))
+        self._steps_seen = 0
+
+    def to(self, device: torch.device | str) -> InfoNoise:
+        """Move the state; returns self. Compiled code that holds the old state must be recompiled."""
+        self._place(self.state, torch.device(device))
+        return self
+
+    def icdf(self, u: Tensor, group: Tensor | None = None) -> Tensor:
+        """Quantile function of the current table: u of any shape in [0, 1] to sigma float32."""
+        s = self.state
+        flat_group = None if group is None else group.reshape(-1)
+        return self._ops.icdf(s.cdf, s.grid, s.params, u.reshape(-1), flat_group).view(u.shape)
+
+    def cdf(self, sigma: Tensor, group: int = 0) -> Tensor:
+        """P(level <= sigma) under the current table: float64, any shape."""
+        table, position = self.state.cdf[group], self._position(sigma)
+        k = position.floor().clamp(0, self.config.bins - 1).long()
+        return table[k] + (table[k + 1] - table[k]) * (position - k).clamp(0, 1)
+
+    def pdf(self, sigma: Tensor, group: int = 0) -> Tensor:
+        """Density per unit sigma of the current table: float64, any shape; 0 outside the grid."""
+        position = self._position(sigma)
+        k = position.floor().clamp(0, self.config.bins - 1).long()
+        inside = (position >= 0) & (position <= self.config.bins)
+        mass = self.state.cdf[group].diff()[k]
+        return torch.where(inside, mass / (self.config.width * sigma.double()), 0.0)
+
+    def _position(self, sigma: Tensor) -> Tensor:
+        log_min = self.state.params[0]
+        return (sigma.to(self.device).double().log() - log_min) / self.config.width
+
+    def profile(self, group: int = 0) -> Profile:
+        """What has been learned, as float64 tensors on the CPU. Waits for the device."""
+        return profile_of(self.state, group)
+
+    def summary(self) -> dict[str, float]:
+        """Flat numbers for any logger; keys in docs/monitoring.md. Waits for the device."""
+        return summarize(self.state, self.config)
+
+    def samples_needed(self, group: int = 0) -> float:
+        """Expected samples until coverage allows a refresh; 0 when it does. Waits for the device."""
+        return samples_needed(self.state, self.config, group)
+
+    @property
+    def status(self) -> str | list[str]:
+        """In words, for each group: one of `STATUSES`. Waits for the device."""
+        codes = self.state.counters[:, COUNTERS.index("status")].tolist()
+        words = [STATUSES[code] for code in codes]
+        return words[0] if self.groups == 1 else words
+
+    def state_dict(self) -> dict[str, Any]:
+        """Live state tensors and plain values; no collective, the same on every rank but the rings."""
+        return checkpoint.state_dict(self.state, self.config)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Copy a state in place; another grid, capacity or number of groups is re-binned, with a warning.
+
+        Raises:
+            ValueError: not a state of this class, or of a version that is not known.
+        """
+        checkpoint.load_state_dict(self.state, self.config, state_dict)
+        self._steps_seen = int(self.state.counters[0, COUNTERS.index("steps")])
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write `state_dict()` to a file that is complete or absent, readable with weights_only."""
+        checkpoint.save(self.state_dict(), Path(path))
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """`load_state_dict` of what `save` wrote."""
+        self.load_state_dict(checkpoint.read(Path(path)))
+
+    def __repr__(self) -> str:
+        """Range, device and status."""
+        c = self.config
+        return f"InfoNoise([{c.sigma_min}, {c.sigma_max}], bins={c.bins}, groups={self.groups}, device={self.device})"
+
+
+def _placement(rank: int | None, world: int | None) -> tuple[int, int]:
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    rank = (torch.distributed.get_rank() if distributed else 0) if rank is None else rank
+    world = (torch.distributed.get_world_size() if distributed else rank + 1) if world is None else world
+    if not 0 <= rank < world:
+        raise ValueError(f"rank is {rank}, but must be in [0, world = {world})")
+    return rank, world
+
+
+def _seed(seed: int | None, generator: torch.Generator | None) -> int:
+    if seed is None:
+        device = "cpu" if generator is None else generator.device
+        return int(torch.empty((), dtype=torch.int64, device=device).random_(generator=generator))
+    if not -(2**63) <= seed < 2**64:
+        raise ValueError(f"seed is {seed}, but must fit in 64 bits")
+    return seed - 2**64 if seed >= 2**63 else seed
+
+

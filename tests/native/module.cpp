@@ -1,0 +1,77 @@
+// Test-only access to csrc/core.h and csrc/refresh.h from Python.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <array>
+#include <vector>
+
+#include "kernels_cpu.h"
+
+namespace py = pybind11;
+using namespace infonoise;
+
+namespace {
+
+std::array<uint32_t, 4> philox_words(std::array<uint32_t, 4> counter, uint32_t key0, uint32_t key1) {
+  philox(counter.data(), key0, key1);
+  return counter;
+}
+
+int bin_of(float sigma, const std::vector<double>& edges) {
+  const int bins = int(edges.size()) - 1;
+  const float offset = float(std::log2(edges[0]));
+  const float scale = float(bins / (std::log2(edges[bins]) - std::log2(edges[0])));
+  return settle_bin(sigma, guess_bin(sigma, offset, scale, bins), edges.data(), bins);
+}
+
+double quantile(double u, const std::vector<double>& cdf, double log_min, double width) {
+  Params p{};
+  p.log_min = log_min;
+  p.width = width;
+  const int k = cdf_bin(u, cdf.data(), int(cdf.size()) - 1);
+  return log_sigma_at(p, k, u, cdf[k], cdf[k + 1] - cdf[k]);
+}
+
+// Byte offsets of the fields of Params, in units of a double, by name.
+py::dict params_layout() {
+  py::dict out;
+#define FIELD(name) out[#name] = offsetof(Params, name) / sizeof(double)
+  FIELD(log_min); FIELD(width); FIELD(warmup); FIELD(refresh_every); FIELD(min_count); FIELD(coverage);
+  FIELD(ema); FIELD(smooth); FIELD(floor); FIELD(gate_power); FIELD(pivot_rule); FIELD(pivot_value);
+  FIELD(pivot_span); FIELD(stratified); FIELD(rank); FIELD(world);
+#undef FIELD
+  return out;
+}
+
+py::dict enum_layout() {
+  py::dict out;
+  out["COUNTERS"] = std::vector<int>{kSteps, kStatus, kRefreshes, kWaits, kDegenerates, kMasked, kBadGroup,
+                                     kNonfiniteSigma, kOutOfRange, kNonfiniteError, kNegativeError};
+  out["STATS"] = std::vector<int>{kPivot, kCoverage, kDrift, kInformation, kKept};
+  out["GRID_ROWS"] = std::vector<int>{kEdges, kSigma, kWeight, kBound};
+  out["MOMENTS"] = std::vector<int>{kCount, kSum, kSquares};
+  out["PIVOT_RULES"] = std::vector<int>{kFixed, kOnset, kPowerLaw};
+  out["STATUSES"] = std::vector<int>{kWarmup, kWaiting, kActive, kDegenerate};
+  return out;
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_native, m) {
+  m.def("philox", &philox_words);
+  m.def("uniform", &uniform);
+  m.def("bin_of", &bin_of);
+  m.def("rough_log2", py::vectorize(rough_log2));
+  m.def("exp_plain", py::vectorize(exp_plain));
+  m.def("gate", py::vectorize(gate));
+  m.def("cdf_bin", [](double u, const std::vector<double>& cdf) {
+    return cdf_bin(u, cdf.data(), int(cdf.size()) - 1);
+  });
+  m.def("log_quantile", &quantile);
+  m.def("params_layout", &params_layout);
+  m.def("enum_layout", &enum_layout);
+  m.attr("max_bins") = kMaxBins;
+  m.attr("edge_tolerance") = kEdgeTolerance;
+  m.attr("tiny") = kTiny;
+}

@@ -1,0 +1,226 @@
+"""Coordinates and loss conversions against random linear algebra, inverses and gradcheck."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from infonoise_ext import channel as ch
+
+PATHS = [ch.VE(), ch.VP(), ch.Flow("noise"), ch.Flow("data")]
+BATCH, SHAPE = 6, (3, 4, 5)
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    """Seeded source of the random inputs of one test."""
+    return torch.Generator().manual_seed(20220600)
+
+
+def _normal(generator: torch.Generator, *shape: int) -> torch.Tensor:
+    return torch.randn(shape, dtype=torch.float64, generator=generator)
+
+
+def _sigma(generator: torch.Generator, n: int = BATCH) -> torch.Tensor:
+    return torch.exp(2.0 * _normal(generator, n))
+
+
+def _error(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return (a - b).square().flatten(1).mean(1)
+
+
+def _column(x: torch.Tensor) -> torch.Tensor:
+    return x.view(-1, 1, 1, 1)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=repr)
+def test_scales_time_and_logsnr_agree(path: ch.Channel, generator) -> None:
+    """sigma = b / a, logSNR = ln(a^2 / b^2), and both inverses return to sigma."""
+    sigma = _sigma(generator, 200)
+    a, b = path.scales(sigma)
+    torch.testing.assert_close(b / a, sigma, rtol=1e-14, atol=0.0)
+    torch.testing.assert_close(path.logsnr(sigma), (a.square() / b.square()).log())
+    torch.testing.assert_close(path.sigma_of_logsnr(path.logsnr(sigma)), sigma, rtol=1e-13, atol=0)
+    torch.testing.assert_close(path.sigma(path.time_of(sigma)), sigma, rtol=1e-11, atol=0.0)
+
+
+@pytest.mark.parametrize(
+    ("path", "a", "b"),
+    [
+        (ch.VE(), lambda t: np.ones_like(t), lambda t: t),
+        (ch.VP(), lambda t: np.cos(np.pi * t / 2), lambda t: np.sin(np.pi * t / 2)),
+        (ch.Flow("noise"), lambda t: 1 - t, lambda t: t),
+        (ch.Flow("data"), lambda t: t, lambda t: 1 - t),
+    ],
+)
+def test_scales_at_a_host_time(path: ch.Channel, a, b, generator) -> None:
+    """The scales at sigma(t) are those of the host's own formula in t."""
+    t = 0.001 + 0.998 * torch.rand(100, dtype=torch.float64, generator=generator)
+    got_a, got_b = path.scales(path.sigma(t))
+    np.testing.assert_allclose(got_a.numpy(), a(t.numpy()), rtol=1e-12)
+    np.testing.assert_allclose(got_b.numpy(), b(t.numpy()), rtol=1e-12)
+
+
+def test_flow_conventions_are_mirror_images_and_must_be_named() -> None:
+    """t of one convention is 1 - t of the other; there is no default."""
+    t = torch.tensor([0.1, 0.25, 0.9], dtype=torch.float64)
+    torch.testing.assert_close(ch.Flow("noise").sigma(t), ch.Flow("data").sigma(1.0 - t))
+    assert ch.Flow("noise").sigma(t)[1].item() == pytest.approx(1.0 / 3.0)
+    with pytest.raises(TypeError):
+        ch.Flow()
+    with pytest.raises(ValueError, match=r"time must be .* got 'diffusers'"):
+        ch.Flow("diffusers")
+
+
+@pytest.mark.parametrize("path", PATHS, ids=repr)
+def test_corrupt_is_the_reference_path_rescaled(path: ch.Channel, generator) -> None:
+    """X / a = x0 + sigma eps, sample by sample; a scalar sigma serves the whole batch."""
+    x0, noise = _normal(generator, BATCH, *SHAPE), _normal(generator, BATCH, *SHAPE)
+    sigma = _sigma(generator)
+    x = path.corrupt(x0, noise, sigma)
+    a, _ = path.scales(sigma)
+    for i in range(BATCH):
+        torch.testing.assert_close(x[i] / a[i], x0[i] + sigma[i] * noise[i])
+        torch.testing.assert_close(path.corrupt(x0, noise, sigma[i])[i], x[i])
+    flat = path.corrupt(x0.flatten(), noise.flatten(), sigma[0])
+    torch.testing.assert_close(flat[: x[0].numel()], x[0].flatten())
+
+
+def test_alpha_bar_tables(generator) -> None:
+    """Sigma of a DDPM table is the ratio of its two scales, and back."""
+    beta = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
+    alpha_bar = (1.0 - beta).cumprod(0)
+    sigma = ch.sigma_from_alpha_bar(alpha_bar)
+    torch.testing.assert_close(sigma, (1.0 - alpha_bar).sqrt() / alpha_bar.sqrt())
+    torch.testing.assert_close(ch.alpha_bar_from_sigma(sigma), alpha_bar, rtol=1e-13, atol=0.0)
+    torch.testing.assert_close(ch.VP().scales(sigma)[0].square(), alpha_bar)
+
+
+def test_x0_and_eps_errors_on_every_path(generator) -> None:
+    """A wrong eps implies a wrong x0 = (x - b eps) / a, whose error clean_error gives."""
+    for path in PATHS:
+        x0, noise = _normal(generator, BATCH, *SHAPE), _normal(generator, BATCH, *SHAPE)
+        guess, sigma = _normal(generator, BATCH, *SHAPE), _sigma(generator)
+        x = path.corrupt(x0, noise, sigma)
+        a, b = map(_column, path.scales(sigma))
+        expected = _error((x - b * guess) / a, x0)
+        got = ch.clean_error(_error(guess, noise), sigma, "eps")
+        torch.testing.assert_close(got, expected, rtol=1e-10, atol=0.0)
+        same = ch.clean_error(_error(guess, x0), sigma, "x0")
+        torch.testing.assert_close(same, _error(guess, x0), rtol=0.0, atol=0.0)
+
+
+def test_v_error(generator) -> None:
+    """A wrong v = a eps - b x0 on the VP path implies x0 = a x - b v."""
+    x0, noise = _normal(generator, BATCH, *SHAPE), _normal(generator, BATCH, *SHAPE)
+    guess, sigma = _normal(generator, BATCH, *SHAPE), _sigma(generator)
+    x = ch.VP().corrupt(x0, noise, sigma)
+    angle = _column(torch.atan(sigma))
+    v = angle.cos() * noise - angle.sin() * x0
+    torch.testing.assert_close(angle.cos() * x - angle.sin() * v, x0)
+    expected = _error(angle.cos() * x - angle.sin() * guess, x0)
+    got = ch.clean_error(_error(guess, v), sigma, "v")
+    torch.testing.assert_close(got, expected, rtol=1e-10, atol=0.0)
+
+
+@pytest.mark.parametrize("time", ["noise", "data"])
+def test_velocity_error(time: str, generator) -> None:
+    """A wrong velocity implies x0 by a straight step along it, in either convention of time."""
+    path = ch.Flow(time)
+    x0, noise = _normal(generator, BATCH, *SHAPE), _normal(generator, BATCH, *SHAPE)
+    guess, sigma = _normal(generator, BATCH, *SHAPE), _sigma(generator)
+    x, t = path.corrupt(x0, noise, sigma), _column(path.time_of(sigma))
+    velocity, left = (noise - x0, -t) if time == "noise" else (x0 - noise, 1.0 - t)
+    torch.testing.assert_close(x + left * velocity, x0)
+    expected = _error(x + left * guess, x0)
+    got = ch.clean_error(_error(guess, velocity), sigma, "velocity")
+    torch.testing.assert_close(got, expected, rtol=1e-10, atol=0.0)
+
+
+def test_edm_network_error(generator) -> None:
+    """A wrong F implies D = c_skip x + c_out F, with the coefficients of EDM's Table 1."""
+    sd = 0.37
+    x0, noise = _normal(generator, BATCH, *SHAPE), _normal(generator, BATCH, *SHAPE)
+    guess, sigma = _normal(generator, BATCH, *SHAPE), _sigma(generator)
+    x = ch.VE().corrupt(x0, noise, sigma)
+    c_skip = _column(sd**2 / (sigma**2 + sd**2))
+    c_out = _column(sigma * sd / torch.hypot(sigma, torch.tensor(sd, dtype=sigma.dtype)))
+    target = (x0 - c_skip * x) / c_out
+    expected = _error(c_skip * x + c_out * guess, x0)
+    got = ch.clean_error(_error(guess, target), sigma, "edm_f", sigma_data=sd)
+    torch.testing.assert_close(got, expected, rtol=1e-10, atol=0.0)
+
+
+@pytest.mark.parametrize("prediction", ch.PREDICTIONS)
+def test_clean_error_is_differentiable_and_traces_whole(prediction: str, generator) -> None:
+    """Gradcheck in both tensors; one graph; the same numbers compiled."""
+    error = _normal(generator, BATCH).square().requires_grad_()
+    sigma = _sigma(generator).requires_grad_()
+
+    def convert(error: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        return ch.clean_error(error, sigma, prediction, sigma_data=0.5)
+
+    assert torch.autograd.gradcheck(convert, (error, sigma))
+    torch._dynamo.reset()
+    compiled = torch.compile(convert, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(error, sigma), convert(error, sigma), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=repr)
+def test_corrupt_traces_whole_and_is_differentiable(path: ch.Channel, generator) -> None:
+    """Gradcheck of time -> sample, and the same sample from one graph."""
+    x0, noise = _normal(generator, 2, 3), _normal(generator, 2, 3)
+    t = (0.1 + 0.8 * torch.rand(2, dtype=torch.float64, generator=generator)).requires_grad_()
+
+    def sample(t: torch.Tensor) -> torch.Tensor:
+        return path.corrupt(x0, noise, path.sigma(t))
+
+    assert torch.autograd.gradcheck(sample, (t,))
+    torch._dynamo.reset()
+    compiled = torch.compile(sample, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(t), sample(t), rtol=0.0, atol=0.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_inputs_are_computed_in_float32(dtype: torch.dtype, generator) -> None:
+    """Half in, float32 out, to float32 accuracy; samples alone keep the model's dtype."""
+    t = (0.05 + 0.9 * torch.rand(50, dtype=torch.float64, generator=generator)).to(dtype)
+    for path in PATHS:
+        sigma = path.sigma(t)
+        assert sigma.dtype == torch.float32
+        torch.testing.assert_close(sigma.double(), path.sigma(t.double()), rtol=5e-6, atol=0.0)
+        half = sigma.to(dtype)
+        for name in ("time_of", "logsnr", "sigma_of_logsnr"):
+            got, expected = getattr(path, name)(half), getattr(path, name)(half.double())
+            assert got.dtype == torch.float32
+            torch.testing.assert_close(got.double(), expected, rtol=1e-5, atol=1e-6)
+        x0 = _normal(generator, 50, 3).to(dtype)
+        noise = _normal(generator, 50, 3).to(dtype)
+        x = path.corrupt(x0, noise, sigma)
+        assert x.dtype == dtype
+        exact = path.corrupt(x0.double(), noise.double(), sigma.double())
+        torch.testing.assert_close(x.double(), exact, rtol=torch.finfo(dtype).eps, atol=1e-3)
+    # 300^2 overflows float16.
+    big = torch.full((1,), 300.0, dtype=dtype)
+    clean = ch.clean_error(torch.ones(1, dtype=dtype), big, "eps")
+    assert clean.dtype == torch.float32
+    assert clean.item() == pytest.approx(big.item() ** 2, rel=1e-6)
+
+
+def test_bad_arguments_are_named() -> None:
+    """Every refusal names its argument; a silent [B, B] broadcast is one of them."""
+    one, x0 = torch.ones(2), torch.ones(2, 3)
+    with pytest.raises(ValueError, match=r"prediction must be one of .* got 'flow'"):
+        ch.clean_error(one, one, "flow")
+    for sigma_data in (None, 0.0, -1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match="sigma_data must be"):
+            ch.clean_error(one, one, "edm_f", sigma_data)
+    with pytest.raises(ValueError, match="sigma must be"):
+        ch.clean_error(torch.ones(2, 1), one, "eps")
+    with pytest.raises(ValueError, match="noise must have"):
+        ch.VE().corrupt(x0, torch.ones(2, 1), one)
+    with pytest.raises(ValueError, match="sigma must be"):
+        ch.VE().corrupt(x0, x0, torch.ones(3))
