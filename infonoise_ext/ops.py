@@ -19,17 +19,48 @@ _AUTOGRAD_FALLTHROUGH = "Autograd"
 _LIBRARIES: list[torch.library.Library] = []  # registrations live as long as these objects
 
 
-def _fake_vector(like: Tensor, n: int) -> Tensor:
-    return like.new_empty((n,), dtype=torch.float32)
+def _one_device(state: Tensor, **inputs: Tensor | None) -> None:
+    for name, x in inputs.items():
+        if x is not None and x.device != state.device:
+            raise ValueError(f"{name} is on {x.device}, but the schedule's state is on {state.device}")
+
+
+def _fake_observe(ring, count, counters, grid, sigma, error, mask, group):  # type: ignore[no-untyped-def]
+    _one_device(ring, sigma=sigma, error=error, mask=mask, group=group)
+
+
+def _fake_bin_stats(ring, count):  # type: ignore[no-untyped-def]
+    return ring.new_empty((*count.shape, len(MOMENTS)), dtype=torch.float64)
+
+
+def _fake_refresh(*args):  # type: ignore[no-untyped-def]
+    return None
+
+
+def _fake_sample(cdf, rng, grid, params, n, group):  # type: ignore[no-untyped-def]
+    _one_device(cdf, group=group)
+    return cdf.new_empty((n,), dtype=torch.float32)
+
+
+def _fake_icdf(cdf, grid, params, u, group):  # type: ignore[no-untyped-def]
+    _one_device(cdf, u=u, group=group)
+    return cdf.new_empty((u.shape[0],), dtype=torch.float32)
+
+
+def _fake_advance(
+    ring, count, mmse, cdf, stats, counters, rng, grid, params, sigma, error, mask, group, n, next_group
+):  # type: ignore[no-untyped-def]
+    _one_device(ring, sigma=sigma, error=error, mask=mask, group=group, next_group=next_group)
+    return cdf.new_empty((n,), dtype=torch.float32)
 
 
 _FAKES = {
-    "observe_": lambda *args: None,
-    "bin_stats": lambda ring, count: ring.new_empty((*count.shape, len(MOMENTS)), dtype=torch.float64),
-    "refresh_": lambda *args: None,
-    "sample_": lambda cdf, rng, grid, params, n, group: _fake_vector(cdf, n),
-    "icdf": lambda cdf, grid, params, u, group: _fake_vector(cdf, u.shape[0]),
-    "advance_": lambda *args: _fake_vector(args[0], args[-2]),
+    "observe_": _fake_observe,
+    "bin_stats": _fake_bin_stats,
+    "refresh_": _fake_refresh,
+    "sample_": _fake_sample,
+    "icdf": _fake_icdf,
+    "advance_": _fake_advance,
 }
 
 

@@ -205,9 +205,10 @@ def test_half_inputs_are_computed_in_float32(dtype: torch.dtype, generator) -> N
         torch.testing.assert_close(x.double(), exact, rtol=torch.finfo(dtype).eps, atol=1e-3)
     # 300^2 overflows float16.
     big = torch.full((1,), 300.0, dtype=dtype)
-    clean = ch.clean_error(torch.ones(1, dtype=dtype), big, "eps")
-    assert clean.dtype == torch.float32
-    assert clean.item() == pytest.approx(big.item() ** 2, rel=1e-6)
+    for sigma in (big, big[0]):
+        clean = ch.clean_error(torch.ones(1, dtype=dtype), sigma, "eps")
+        assert clean.dtype == torch.float32
+        assert clean.item() == pytest.approx(big.item() ** 2, rel=1e-6)
 
 
 def test_bad_arguments_are_named() -> None:

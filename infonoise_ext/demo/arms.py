@@ -38,7 +38,7 @@ class SecondMoment:
         uniform: share of the probability that stays uniform.
     """
 
-    def __init__(self, bins: int = 100, history: int = 10, uniform: float = 0.001) -> None:
+    def __init__(self, bins: int = 100, history: int = 100, uniform: float = 0.001) -> None:
         self.width = math.log(SIGMA_MAX / SIGMA_MIN) / bins
         self.losses = torch.zeros(bins, history, dtype=torch.float64)
         self.count = torch.zeros(bins, dtype=torch.long)
