@@ -100,13 +100,41 @@ inline void draw_uniforms(const Params& p, const Stream& s, int64_t start, int s
     for (int i = 0; i < size; ++i) u[i] = (double(s.first + start + i) + u[i]) / double(s.total);
 }
 
-// Sigmas of a chunk of uniforms from one table (group null) or from each sample's own.
-inline void invert_chunk(const Params& p, const Grid& grid, const double* cdf, const double* u,
-                         const int64_t* group, int size, float* sigma) {
+// Where to start looking for the bin of u in a table: worth its making for a few hundred samples.
+class Guide {
+ public:
+  static constexpr int kWorth = 512;
+
+  Guide(const double* cdf, int bins) : cdf_(cdf), bins_(bins) {
+    int k = 0;
+    for (int i = 0; i < kCells; ++i) {
+      while (k < bins - 1 && cdf[k + 1] * kCells <= i) ++k;
+      start_[i] = uint16_t(k);
+    }
+  }
+
+  int bin(double u) const {
+    const double cell = u * kCells;
+    int k = start_[cell <= 0 ? 0 : cell >= kCells ? kCells - 1 : int(cell)];
+    while (k < bins_ - 1 && cdf_[k + 1] <= u) ++k;
+    return k;
+  }
+
+ private:
+  static constexpr int kCells = 1024;
+  const double* cdf_;
+  int bins_;
+  uint16_t start_[kCells];
+};
+
+// Sigmas of a chunk of uniforms, of the tables that `group` names; `find(u, table)` gives the bin.
+template <class Find>
+void invert_chunk(const Params& p, const Grid& grid, const double* cdf, const double* u,
+                  const int64_t* group, int size, float* sigma, const Find& find) {
   double x[kChunk];
   for (int i = 0; i < size; ++i) {
     const double* table = cdf + (group ? group[i] * (grid.bins + 1) : 0);
-    const int k = cdf_bin(u[i], table, grid.bins);
+    const int k = find(u[i], table);
     x[i] = log_sigma_at(p, k, u[i], table[k], table[k + 1] - table[k]);
   }
   for (int i = 0; i < size; ++i) x[i] = exp_plain(x[i]);

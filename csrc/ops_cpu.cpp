@@ -114,25 +114,44 @@ void observe_rows(const Rings& rings, const Grid& grid, const Tensor& sigma, con
   }
 }
 
+// Sigmas of n uniforms that `fill(start, size, u)` provides a chunk at a time.
+template <class Fill>
+Tensor inverted(const Params& p, const Grid& grid, const Tensor& cdf, int64_t n, const OptionalTensor& group,
+                const Fill& fill) {
+  const int64_t groups = cdf.size(0);
+  const double* table = state_ptr<double>(cdf, "cdf", ScalarType::Double, {groups, grid.bins + 1});
+  Tensor out = torch::stable::new_empty(cdf, {n}, ScalarType::Float);
+  float* sigma = static_cast<float*>(out.data_ptr());
+  const Groups reader(group);
+  double scratch[kChunk];
+  int64_t group_scratch[kChunk];
+  const auto run = [&](const auto& find) {
+    for (int64_t start = 0; start < n; start += kChunk) {
+      const int size = int(std::min<int64_t>(kChunk, n - start));
+      const int64_t* chosen = reader.read_known(start, size, groups, group_scratch);
+      const double* u = fill(start, size, scratch);
+      invert_chunk(p, grid, table, u, chosen, size, sigma + start, find);
+    }
+  };
+  if (!group && n >= Guide::kWorth) {
+    const Guide guide(table, grid.bins);
+    run([&](double u, const double*) { return guide.bin(u); });
+  } else {
+    run([&](double u, const double* row) { return cdf_bin(u, row, grid.bins); });
+  }
+  return out;
+}
+
 Tensor draw(const Params& p, const Grid& grid, const Tensor& cdf, const Tensor& rng, int64_t n,
             const OptionalTensor& group) {
   STD_TORCH_CHECK(n >= 0, "infonoise: n must be at least 0, got ", n);
   check_group(group, "group", n, "the n samples");
-  const int64_t groups = cdf.size(0);
-  const double* table = state_ptr<double>(cdf, "cdf", ScalarType::Double, {groups, grid.bins + 1});
   int64_t* state = state_ptr<int64_t>(rng, "rng", ScalarType::Long, {2});
-  Tensor out = torch::stable::new_empty(cdf, {n}, ScalarType::Float);
-  float* sigma = static_cast<float*>(out.data_ptr());
   const Stream stream{uint64_t(state[0]), uint64_t(state[1]), int64_t(p.rank) * n, int64_t(p.world) * n};
-  const Groups reader(group);
-  double u[kChunk];
-  int64_t group_chunk[kChunk];
-  for (int64_t start = 0; start < n; start += kChunk) {
-    const int size = int(std::min<int64_t>(kChunk, n - start));
-    const int64_t* chosen = reader.read_known(start, size, groups, group_chunk);
+  Tensor out = inverted(p, grid, cdf, n, group, [&](int64_t start, int size, double* u) {
     draw_uniforms(p, stream, start, size, u);
-    invert_chunk(p, grid, table, u, chosen, size, sigma + start);
-  }
+    return u;
+  });
   if (n > 0) state[1] += 1;
   return out;
 }
@@ -189,20 +208,9 @@ Tensor icdf(const Tensor& cdf, const Tensor& grid, const Tensor& params, const T
   check_floating(u, "u");
   check_batch(u, "u", -1, "");
   check_group(group, "group", u.numel(), "u");
-  const int64_t groups = cdf.size(0), n = u.numel();
-  const double* table = state_ptr<double>(cdf, "cdf", ScalarType::Double, {groups, g.bins + 1});
-  Tensor out = torch::stable::new_empty(cdf, {n}, ScalarType::Float);
-  float* sigma = static_cast<float*>(out.data_ptr());
   const Floats<double> values(u);
-  const Groups reader(group);
-  double chunk[kChunk];
-  int64_t group_chunk[kChunk];
-  for (int64_t start = 0; start < n; start += kChunk) {
-    const int size = int(std::min<int64_t>(kChunk, n - start));
-    const int64_t* chosen = reader.read_known(start, size, groups, group_chunk);
-    invert_chunk(params_of(params), g, table, values.read(start, size, chunk), chosen, size, sigma + start);
-  }
-  return out;
+  return inverted(params_of(params), g, cdf, u.numel(), group,
+                  [&](int64_t start, int size, double* scratch) { return values.read(start, size, scratch); });
 }
 
 Tensor advance_(const Tensor& ring, const Tensor& count, const Tensor& mmse, const Tensor& cdf,

@@ -12,10 +12,6 @@ from .profile import Profile
 from .schedule import InfoNoise
 from .weights import EDMWeight, UnitWeight
 
-
-
-
-
 __all__ = [
     "BinaryBound",
     "Density",

@@ -165,9 +165,7 @@ def alpha_bar_from_sigma(sigma: Tensor) -> Tensor:
     return 1.0 / (1.0 + _wide(sigma).square())
 
 
-def clean_error(
-    error: Tensor, sigma: Tensor, prediction: str, sigma_data: float | None = None
-) -> Tensor:
+def clean_error(error: Tensor, sigma: Tensor, prediction: str, sigma_data: float | None = None) -> Tensor:
     """Convert the squared error of a prediction to that of the clean sample, exactly.
 
     At a given x every prediction is affine in the clean sample, so the two errors differ by a

@@ -53,7 +53,7 @@ class InfoNoiseConfig:
     sampling: str = "iid"
 
     def __post_init__(self) -> None:
-        self._need(1e-30 <= self.sigma_min, "sigma_min", "at least 1e-30")
+        self._need(self.sigma_min >= 1e-30, "sigma_min", "at least 1e-30")
         self._need(self.sigma_max <= 1e30, "sigma_max", "at most 1e30")
         self._need(self.sigma_max >= 1.01 * self.sigma_min, "sigma_max", f"above sigma_min = {self.sigma_min}")
         for name, low, high in (

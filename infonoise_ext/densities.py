@@ -121,9 +121,7 @@ class Density:
         # torch.rand gives multiples of 2^-53 in [0, 1): only 0 has to be moved inside.
         return self.icdf(u.clamp(min=2.0**-54))
 
-    def observe(
-        self, sigma: Tensor, error: Tensor, mask: Tensor | None = None, group: Tensor | None = None
-    ) -> None:
+    def observe(self, sigma: Tensor, error: Tensor, mask: Tensor | None = None, group: Tensor | None = None) -> None:
         """Do nothing: there is nothing to learn from the errors."""
 
     def step(self) -> None:
@@ -251,9 +249,7 @@ class LogitNormal(LogNormal):
 
     _names: ClassVar[tuple[str, ...]] = ("mean", "std", "shift")
 
-    def __init__(
-        self, mean: float, std: float, shift: float = 1.0, weight: Weight | None = None
-    ) -> None:
+    def __init__(self, mean: float, std: float, shift: float = 1.0, weight: Weight | None = None) -> None:
         """See the class."""
         super().__init__(mean, std, weight)
         self.shift = _number("shift", shift, positive=True)

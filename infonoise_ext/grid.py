@@ -21,9 +21,7 @@ class HasProfile(Protocol):
         ...
 
 
-def info_grid(
-    source: HasProfile | Profile, n: int, measure: str = "rescaled", blend: float = 0.5
-) -> Tensor:
+def info_grid(source: HasProfile | Profile, n: int, measure: str = "rescaled", blend: float = 0.5) -> Tensor:
     """Noise levels of an n-step sampler, equally spaced in a cumulative information coordinate.
 
     The coordinate has density, per unit log sigma: mmse / sigma^2 ("entropy"), mmse / sigma

@@ -7,7 +7,9 @@ always eager.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,14 +49,12 @@ def _fake_icdf(cdf, grid, params, u, group):  # type: ignore[no-untyped-def]
     return cdf.new_empty((u.shape[0],), dtype=torch.float32)
 
 
-def _fake_advance(
-    ring, count, mmse, cdf, stats, counters, rng, grid, params, sigma, error, mask, group, n, next_group
-):  # type: ignore[no-untyped-def]
+def _fake_advance(ring, count, mmse, cdf, stats, counters, rng, grid, params, sigma, error, mask, group, n, next_group):  # type: ignore[no-untyped-def]
     _one_device(ring, sigma=sigma, error=error, mask=mask, group=group, next_group=next_group)
     return cdf.new_empty((n,), dtype=torch.float32)
 
 
-_FAKES = {
+_FAKES: dict[str, Callable[..., Any]] = {
     "observe_": _fake_observe,
     "bin_stats": _fake_bin_stats,
     "refresh_": _fake_refresh,

@@ -9,7 +9,9 @@ from ._schemas import TINY
 from .config import InfoNoiseConfig
 
 
-def rebin(tensors: dict[str, Tensor], old_edges: Tensor, new_edges: Tensor, config: InfoNoiseConfig) -> dict[str, Tensor]:
+def rebin(
+    tensors: dict[str, Tensor], old_edges: Tensor, new_edges: Tensor, config: InfoNoiseConfig
+) -> dict[str, Tensor]:
     """The state tensors on `new_edges` with rings of `config.capacity`.
 
     Losses keep no sigma of their own, so those of an old bin go to the new bin that holds its centre

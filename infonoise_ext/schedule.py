@@ -282,5 +282,3 @@ def _seed(seed: int | None, generator: torch.Generator | None) -> int:
     if not -(2**63) <= seed < 2**64:
         raise ValueError(f"seed is {seed}, but must fit in 64 bits")
     return seed - 2**64 if seed >= 2**63 else seed
-
-

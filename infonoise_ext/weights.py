@@ -87,14 +87,11 @@ def evaluate_weight(weight: Weight | None, sigma: Tensor) -> Tensor:
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"weight must return a tensor, got {value!r}") from error
     if w.shape != sigma.shape:
-        raise ValueError(
-            f"weight must return the shape of sigma, {tuple(sigma.shape)}, got {tuple(w.shape)}"
-        )
+        raise ValueError(f"weight must return the shape of sigma, {tuple(sigma.shape)}, got {tuple(w.shape)}")
     bad = ~(torch.isfinite(w) & (w > 0.0))
     if bool(bad.any()):
         raise ValueError(
-            "weight must return finite values above 0, "
-            f"got {w[bad][0].item()} at sigma = {sigma[bad][0].item()}"
+            f"weight must return finite values above 0, got {w[bad][0].item()} at sigma = {sigma[bad][0].item()}"
         )
     return w
 

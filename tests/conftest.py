@@ -20,12 +20,13 @@ def _one_thread():
 
 @pytest.fixture(autouse=True)
 def _poisoned_empty(monkeypatch):
-    """Python code that leaves an element of `torch.empty` unwritten meets NaN there."""
+    """Code of the package that leaves an element of `torch.empty` unwritten meets NaN there."""
     plain = torch.empty
 
     def poisoned(*size, **options):
         out = plain(*size, **options)
-        return out.fill_(torch.nan) if out.is_floating_point() and out.device.type != "meta" else out
+        ours = sys._getframe(1).f_globals.get("__name__", "").startswith("infonoise_ext")
+        return out.fill_(torch.nan) if ours and out.is_floating_point() else out
 
     monkeypatch.setattr(torch, "empty", poisoned)
 
@@ -35,7 +36,9 @@ def native():
     """`csrc/core.h` in Python, built on first use."""
     build = ROOT / "build" / "native"
     build.mkdir(parents=True, exist_ok=True)
-    pybind = subprocess.run([sys.executable, "-m", "pybind11", "--cmakedir"], capture_output=True, text=True, check=True)
+    pybind = subprocess.run(
+        [sys.executable, "-m", "pybind11", "--cmakedir"], capture_output=True, text=True, check=True
+    )
     with (build / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         configure = [

@@ -21,9 +21,7 @@ CASES = [
     pytest.param(LogNormal(2.0, 0.3), stats.norm(2.0, 0.3), id="narrow"),
     pytest.param(LogitNormal(0.0, 1.0), stats.norm(0.0, 1.0), id="sd3"),
     pytest.param(LogitNormal(0.5, 0.8, 3.0), stats.norm(0.5 + math.log(3.0), 0.8), id="shifted"),
-    pytest.param(
-        LogUniform(0.002, 80.0), stats.uniform(math.log(0.002), math.log(4e4)), id="uniform"
-    ),
+    pytest.param(LogUniform(0.002, 80.0), stats.uniform(math.log(0.002), math.log(4e4)), id="uniform"),
 ]
 SHAPED = [case for case in CASES if case.id != "uniform"]
 
@@ -83,9 +81,7 @@ def test_bin_mass_is_the_mass_between_the_edges(density: Density, oracle) -> Non
 
 @pytest.mark.parametrize("tail", [-1.0, 1.0])
 @pytest.mark.parametrize(("density", "oracle"), SHAPED)
-def test_bin_mass_keeps_relative_accuracy_in_the_tails(
-    density: Density, oracle, tail: float
-) -> None:
+def test_bin_mass_keeps_relative_accuracy_in_the_tails(density: Density, oracle, tail: float) -> None:
     """Bins 3 to 36 standard deviations out against quadrature of the normal density."""
     z = tail * torch.linspace(3.0, 36.0, 67, dtype=torch.float64)
     z = z.sort().values

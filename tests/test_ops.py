@@ -79,14 +79,18 @@ def test_bin_stats_matches_reference(backend, capacity):
     state["ring"].copy_(torch.rand(state["ring"].shape, generator=g) * 1e3)
     state["count"].copy_(torch.randint(0, 3 * capacity, (2, 32), generator=g))
     args = take(state, ("ring", "count"))
-    torch.testing.assert_close(OPS[backend]["bin_stats"](*args), OPS["reference"]["bin_stats"](*args), rtol=1e-13, atol=0)
+    torch.testing.assert_close(
+        OPS[backend]["bin_stats"](*args), OPS["reference"]["bin_stats"](*args), rtol=1e-13, atol=0
+    )
 
 
 def rough_moments(state, g, empty):
     """Moments of a bumpy profile in which a share of the bins holds too few losses."""
     sigma = state["grid"][1, :-1]
     groups = len(state["cdf"])
-    mean = sigma.square() / (1 + sigma.square()) * (0.5 + torch.rand(groups, len(sigma), generator=g, dtype=torch.float64))
+    mean = (
+        sigma.square() / (1 + sigma.square()) * (0.5 + torch.rand(groups, len(sigma), generator=g, dtype=torch.float64))
+    )
     count = torch.randint(3, 200, mean.shape, generator=g).double()
     count[torch.rand(mean.shape, generator=g) < empty] = 1
     return torch.stack((count, count * mean, count * mean.square() * 2), -1)
@@ -114,7 +118,9 @@ def test_refresh_matches_reference(backend, pivot, smooth, empty):
 @pytest.mark.parametrize("case", ["nothing", "zeros", "huge", "one bin", "too few"])
 @pytest.mark.parametrize("rule", [0, 1, 2])
 def test_refresh_of_extreme_moments(backend, case, rule):
-    state = make_state(pivot_rule=rule, pivot_value=[0.2, 0.002, 0.1][rule], coverage=0.02 if case == "one bin" else 0.6)
+    state = make_state(
+        pivot_rule=rule, pivot_value=[0.2, 0.002, 0.1][rule], coverage=0.02 if case == "one bin" else 0.6
+    )
     moments = torch.zeros(1, 32, 3, dtype=torch.float64)
     if case == "one bin":
         moments[0, 9] = torch.tensor([20.0, 4.0, 1.0])

@@ -17,11 +17,11 @@ SIGMA_MIN, SIGMA_MAX = 0.002, 80.0
 class Schedule(Protocol):
     """What the training loop asks of a schedule."""
 
-    def sample(self, n: int) -> Tensor: ...
-    def weight(self, sigma: Tensor) -> Tensor: ...
-    def observe(self, sigma: Tensor, error: Tensor) -> None: ...
-    def step(self) -> None: ...
-    def pdf(self, sigma: Tensor) -> Tensor: ...
+    def sample(self, n: int) -> Tensor: ...  # noqa: D102
+    def weight(self, sigma: Tensor) -> Tensor: ...  # noqa: D102
+    def observe(self, sigma: Tensor, error: Tensor) -> None: ...  # noqa: D102
+    def step(self) -> None: ...  # noqa: D102
+    def pdf(self, sigma: Tensor) -> Tensor: ...  # noqa: D102
 
 
 class SecondMoment:
@@ -116,3 +116,4 @@ ARMS: dict[str, Arm] = {
     "tuned": Arm("log-normal fitted by hand", lambda seed: inx.LogNormal(0.3, 0.9)),
     "moment": Arm("loss second moment", lambda seed: SecondMoment()),
 }
+FIXED = ("edm", "loguniform", "tuned")

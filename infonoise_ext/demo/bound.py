@@ -93,7 +93,7 @@ class HeldOut:
 
     @torch.no_grad()
     def _apply(self, denoise: Denoiser, chunk: int = 1024) -> Tensor:
-        pairs = zip(self.noisy.split(chunk), self.level.split(chunk), strict=True)
+        pairs = zip(torch.split(self.noisy, chunk), torch.split(self.level, chunk), strict=True)
         return torch.cat([denoise(noisy, level) for noisy, level in pairs])
 
     def _per_level(self, square: Tensor) -> Tensor:

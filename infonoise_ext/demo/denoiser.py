@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +20,10 @@ class Block(nn.Module):
         self.second = nn.Linear(width, width)
 
     def forward(self, hidden: Tensor, embedding: Tensor) -> Tensor:
+        """The stream [n, width] after this block."""
         inner = self.first(self.norm(hidden)) + self.level(embedding)
-        return hidden + self.second(nn.functional.silu(inner))
+        change: Tensor = self.second(nn.functional.silu(inner))
+        return hidden + change
 
 
 class PosteriorMLP(nn.Module):
@@ -37,6 +40,8 @@ class PosteriorMLP(nn.Module):
         blocks: number of residual blocks.
         embedding: width of the embedding of log sigma.
     """
+
+    frequency: Tensor
 
     def __init__(self, dim: int = 128, hidden: int = 192, blocks: int = 2, embedding: int = 128) -> None:
         super().__init__()
@@ -62,7 +67,7 @@ class PosteriorMLP(nn.Module):
 
 
 def _letter_softmax(logits: Tensor) -> Tensor:
-    return logits.unflatten(1, (-1, 4)).softmax(-1).flatten(1)
+    return logits.reshape(len(logits), -1, 4).softmax(-1).flatten(1)
 
 
 @torch.no_grad()
@@ -79,7 +84,7 @@ def heun_samples(
     ramp = torch.linspace(sigma_max ** (1 / 7), sigma_min ** (1 / 7), steps, dtype=torch.float64) ** 7
     grid = [*ramp.tolist(), 0.0]
     x = sigma_max * torch.randn(n, dim, generator=generator)
-    for now, after in zip(grid[:-1], grid[1:], strict=True):
+    for now, after in pairwise(grid):
         slope = (x - net(x, x.new_full((n,), now))) / now
         guess = x + (after - now) * slope
         if after > 0:

@@ -39,7 +39,7 @@ def one_hot(codes: Tensor) -> Tensor:
 
 def letters(x: Tensor) -> Tensor:
     """The most likely letter at each position, [n, L], of codes or denoised samples x [n, 4 L]."""
-    return x.unflatten(1, (-1, 4)).argmax(-1)
+    return x.reshape(len(x), -1, 4).argmax(-1)
 
 
 class DNAGrammar:
@@ -118,5 +118,5 @@ class DNAGrammar:
     def _evidence(self, x: Tensor, sigma: Tensor) -> Tensor:
         """Likelihood of each letter given the noisy codes, up to a factor per position: [n, length, 4]."""
         logits = 2 * x.double() / sigma.double().square().unsqueeze(1)
-        logits = logits.unflatten(1, (self.length, 4))
+        logits = logits.reshape(len(x), self.length, 4)
         return (logits - logits.amax(2, keepdim=True)).exp()

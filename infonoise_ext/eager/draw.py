@@ -30,9 +30,7 @@ def _uniforms(rng: Tensor, params: Tensor, n: int) -> Tensor:
     seed, offset = rng[0], rng[1]
     block = torch.arange(blocks, device=rng.device)
     rank = param(params, "rank").long()
-    counter = torch.stack(
-        torch.broadcast_tensors(block, rank, offset & _MASK32, (offset >> 32) & _MASK32)
-    )
+    counter = torch.stack(torch.broadcast_tensors(block, rank, offset & _MASK32, (offset >> 32) & _MASK32))
     words = philox4x32(counter, seed).t().reshape(-1)[:n]
     u = (words.double() + 0.5) * 2.0**-32
     strata = (param(params, "rank") * n + torch.arange(n, device=rng.device) + u) / (param(params, "world") * n)

@@ -130,7 +130,9 @@ def refresh_(
     good = accepted & (norm > 0) & norm.isfinite() & information.isfinite()
     floor = param(params, "floor")
     mass = (1 - floor) * (density / norm.unsqueeze(-1)) + floor / bins
-    table = torch.cat((torch.zeros_like(cdf[:, :1]), mass.cumsum(-1).clamp(max=1)[:, :-1], torch.ones_like(cdf[:, :1])), -1)
+    table = torch.cat(
+        (torch.zeros_like(cdf[:, :1]), mass.cumsum(-1).clamp(max=1)[:, :-1], torch.ones_like(cdf[:, :1])), -1
+    )
     drift = (table - cdf).abs().amax(-1)
     found = torch.stack((pivot, covered, drift, information * param(params, "width"), phi.sum(-1) / information), -1)
     update = good.unsqueeze(-1).expand_as(stats).clone()

@@ -1,0 +1,121 @@
+"""Under torch.compile: one graph, at most two compilations, no copies of the state."""
+
+import math
+
+import pytest
+import torch
+from support import ADVANCE, OPS, generator, make_state, random_batch, take
+from torch._dynamo.testing import CompileCounterWithBackend
+from torch._inductor.utils import run_and_get_code
+
+import infonoise_ext as inx
+from infonoise_ext._schemas import SCHEMAS
+
+BATCHES = (64, 32, 128, 7, 64, 100, 33, 2, 500)
+
+
+def step(schedule, sigma):
+    error = sigma.square() / (1 + sigma.square())
+    loss = (schedule.weight(sigma) * error).mean()
+    return loss, schedule.advance(sigma, error)
+
+
+def split_step(schedule, sigma):
+    schedule.observe(sigma, sigma.square(), mask=sigma < 10)
+    return schedule.sample(sigma.shape[0])
+
+
+@pytest.mark.parametrize("function", [step, split_step])
+@pytest.mark.parametrize("backend", ["auto", "eager"])
+def test_two_compilations_over_changing_batches(function, backend):
+    torch._dynamo.reset()
+    compiled, plain = (inx.InfoNoise(seed=1, backend=backend, warmup=3, refresh_every=2) for _ in range(2))
+    counter = CompileCounterWithBackend("aot_eager")
+    fast = torch.compile(function, backend=counter, fullgraph=True)
+    for _ in range(4):
+        for batch in BATCHES:
+            sigma = plain.sample(batch)
+            assert torch.equal(sigma, compiled.sample(batch))
+            torch.testing.assert_close(fast(compiled, sigma), function(plain, sigma))
+    assert counter.frame_count <= 2
+    for name, tensor in vars(plain.state).items():
+        assert torch.equal(tensor, getattr(compiled.state, name)), name
+
+
+def test_inductor_neither_clones_nor_copies_the_state():
+    torch._dynamo.reset()
+    schedule = inx.InfoNoise(seed=1, weight=inx.EDMWeight(0.5))
+    fast = torch.compile(step, fullgraph=True)
+    loss, codes = run_and_get_code(fast, schedule, schedule.sample(64))
+    code = "\n".join(codes)
+    assert "infonoise.advance_.default(" in code
+    assert "clone" not in code
+    assert "copy_(" not in code
+    assert int(schedule.state.counters[0, 0]) == 1
+    assert torch.isfinite(loss[0])
+
+
+def test_training_step_with_backward_compiles_whole():
+    torch._dynamo.reset()
+    schedule = inx.InfoNoise(seed=1)
+    net = torch.nn.Linear(8, 8)
+
+    @torch.compile(backend="aot_eager", fullgraph=True)
+    def loss_and_next(x0, sigma):
+        denoised = net(x0 + sigma.view(-1, 1) * torch.randn_like(x0))
+        error = (denoised - x0).square().mean(1)
+        return error.mean(), schedule.advance(sigma, error)
+
+    sigma = schedule.sample(16)
+    for _ in range(3):
+        loss, sigma = loss_and_next(torch.randn(16, 8), sigma)
+        loss.backward()
+    assert not sigma.requires_grad
+    assert net.weight.grad.isfinite().all()
+    assert int(schedule.state.count.sum()) == 48
+
+
+def test_every_state_tensor_is_static_for_cuda_graphs():
+    schedule = inx.InfoNoise(seed=1).to("cpu")
+    for name, tensor in vars(schedule.state).items():
+        assert getattr(tensor, "_dynamo_static_input_type", None) == "unguarded", name
+
+
+def arguments(name):
+    state = make_state(2, warmup=1, refresh_every=1, coverage=0.05)
+    sigma, error = random_batch(state, 40, generator(2))
+    group = torch.randint(0, 2, (40,), generator=generator(3))
+    u = torch.rand(40, generator=generator(4), dtype=torch.float64)
+    moments = OPS["reference"]["bin_stats"](state["ring"], state["count"])
+    batch = [sigma, error, sigma > 0.1, group]
+    return {
+        "observe_": [*take(state, ("ring", "count", "counters", "grid")), *batch],
+        "bin_stats": take(state, ("ring", "count")),
+        "refresh_": [moments, *take(state, ("mmse", "cdf", "stats", "counters", "grid", "params"))],
+        "sample_": [*take(state, ("cdf", "rng", "grid", "params")), 40, group],
+        "icdf": [*take(state, ("cdf", "grid", "params")), u, None],
+        "advance_": [*take(state, ADVANCE), *batch, 40, group],
+    }[name]
+
+
+@pytest.mark.parametrize("namespace", ["infonoise", "infonoise_eager"])
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_opcheck(namespace, name):
+    op = getattr(getattr(torch.ops, namespace), name).default
+    torch.library.opcheck(op, tuple(arguments(name)))
+
+
+def test_eager_sees_no_graph_break_when_traced_itself():
+    """The eager functions, not the ops, are what a compiled torch rival runs."""
+    from infonoise_ext import eager
+
+    torch._dynamo.reset()
+    state, expected = make_state(), make_state()
+    sigma, error = random_batch(state, 64, generator(1))
+    fast = torch.compile(eager.advance_, backend="aot_eager", fullgraph=True)
+    for _ in range(6):
+        got = fast(*take(state, ADVANCE), sigma, error, None, None, 64, None)
+        wanted = eager.advance_(*take(expected, ADVANCE), sigma, error, None, None, 64, None)
+        torch.testing.assert_close(got, wanted)
+        torch.testing.assert_close(state["cdf"], expected["cdf"], rtol=1e-12, atol=0)
+    assert math.isclose(float(state["stats"][0, 1]), float(expected["stats"][0, 1]), rel_tol=1e-12)

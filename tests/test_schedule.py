@@ -1,0 +1,282 @@
+"""`InfoNoise` as its users meet it."""
+
+import math
+
+import pytest
+import torch
+from support import generator
+
+import infonoise_ext as inx
+from infonoise_ext._schemas import SKIP_CAUSES
+
+BACKENDS = ("auto", "eager")
+
+
+def gaussian_mmse(sigma, std=0.5):
+    return std**2 * sigma**2 / (std**2 + sigma**2)
+
+
+def train(schedule, steps, batch=128, mmse=gaussian_mmse, seed=0, sigma=None):
+    """Feed `steps` batches of losses with mean `mmse` and a heavy spread; returns the next sigma."""
+    g = generator(seed)
+    sigma = schedule.sample(batch) if sigma is None else sigma
+    for _ in range(steps):
+        noise = torch.randn(batch, 8, generator=g).square().mean(1)
+        sigma = schedule.advance(sigma, mmse(sigma) * noise)
+    return sigma
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_observe_and_step_equal_advance(backend):
+    """The two-call loop and the one-call loop see the same tables; draws come one table apart."""
+    one, two = (inx.InfoNoise(seed=3, backend=backend, warmup=4, refresh_every=2, min_count=1) for _ in range(2))
+    sigma = one.sample(512)
+    assert torch.equal(sigma, two.sample(512))
+    for step in range(12):
+        error = gaussian_mmse(sigma) * (1 + 0.1 * math.sin(step))
+        following = one.advance(sigma, error)
+        for part in range(0, 512, 128):  # micro-batches: warm-up and cadence count steps only
+            two.observe(sigma[part : part + 128], error[part : part + 128])
+        assert torch.equal(following, two.sample(512))
+        two.step()
+        assert torch.equal(one.state.cdf, two.state.cdf)
+        assert one.summary() == two.summary()
+        sigma = following
+    assert one.summary()["refreshes"] > 2
+
+
+@pytest.mark.parametrize(
+    "prior", [inx.LogNormal(-1.2, 1.2), inx.LogNormal(-0.4, 1.0), inx.LogitNormal(0.0, 1.0), inx.LogitNormal(0, 1, 3.0)]
+)
+def test_schedule_activates_under_the_priors_people_use(prior):
+    """EDM's, EDM2's, SD3's: active within 25 steps of the warm-up's end at batch 128."""
+    schedule = inx.InfoNoise(prior=prior, seed=1, refresh_every=5)
+    assert schedule.status == "warm-up"
+    train(schedule, 125)
+    assert schedule.status == "active", schedule.summary()
+
+
+@pytest.mark.parametrize("prior", [inx.LogNormal(-1.2, 1.2), inx.LogitNormal(0.0, 1.0)])
+def test_the_literal_rule_never_fires_under_them(prior):
+    """All bins at min_count and no prior floor: what the paper's Algorithm 1 says, 4000 steps of 128."""
+    schedule = inx.InfoNoise(prior=prior, seed=1, coverage=1.0, prior_floor=0.0)
+    train(schedule, 4000)
+    summary = schedule.summary()
+    assert summary["refreshes"] == 0
+    assert schedule.status == "waiting for coverage"
+    assert summary["samples_needed"] > 1e6
+
+
+def test_forecast_of_samples_needed_is_right_within_its_noise():
+    schedule = inx.InfoNoise(seed=5, warmup=1, refresh_every=1)
+    forecast = schedule.samples_needed()
+    used = 0
+    while schedule.status != "active":
+        sigma = schedule.sample(64)
+        schedule.observe(sigma, gaussian_mmse(sigma))
+        schedule.step()
+        used += 64
+    # min_count = 16 arrivals per bin: the slowest of ~60 bins takes at most a few times its mean.
+    assert 0.5 * forecast < used < 3 * forecast
+    assert schedule.samples_needed() == 0
+
+
+def test_flood_of_bad_samples_changes_nothing_but_counters():
+    schedule = inx.InfoNoise(seed=2)
+    sigma = train(schedule, 300)
+    before = {name: getattr(schedule.state, name).clone() for name in ("ring", "count", "mmse", "cdf")}
+    good = torch.ones(128)
+    floods = {
+        "nonfinite_error": (sigma, torch.full((128,), math.nan)),
+        "negative_error": (sigma, -good),
+        "nonfinite_sigma": (torch.full((128,), math.nan), good),
+        "out_of_range": (sigma * 1e6, good),
+    }
+    for flood in floods.values():
+        for _ in range(100):
+            schedule.observe(*flood)
+    schedule.observe(sigma, torch.full((128,), math.inf))
+    schedule.observe(sigma, good, mask=torch.zeros(128, dtype=torch.bool))
+    schedule.observe(sigma, torch.full((128,), 1e300, dtype=torch.float64))  # overflows float32
+    for name, tensor in before.items():
+        assert torch.equal(getattr(schedule.state, name), tensor), name
+    summary = schedule.summary()
+    wanted = {"negative_error": 12800, "nonfinite_sigma": 12800, "out_of_range": 12800, "nonfinite_error": 13056}
+    wanted |= {"masked": 128, "bad_group": 0}
+    assert {cause: summary[f"skipped_{cause}"] for cause in SKIP_CAUSES} == wanted
+    assert torch.isfinite(schedule.sample(1000)).all()
+
+
+def test_degenerate_profile_is_kept_out_and_recovered_from():
+    schedule = inx.InfoNoise(seed=2, warmup=10, refresh_every=10, ema=1.0)
+    train(schedule, 100)
+    table = schedule.state.cdf.clone()
+    train(schedule, 400, mmse=lambda sigma: torch.zeros_like(sigma))
+    assert schedule.status == "degenerate profile kept out"
+    assert schedule.summary()["degenerates"] > 0
+    assert torch.isfinite(schedule.state.cdf).all()
+    assert not torch.equal(schedule.state.cdf, table)  # partly zero profiles were still used
+    train(schedule, 400)
+    assert schedule.status == "active"
+
+
+def test_groups_learn_apart_as_separate_schedules_do():
+    pair = inx.InfoNoise(groups=2, seed=7, warmup=20, refresh_every=10)
+    alone = [inx.InfoNoise(seed=7, warmup=20, refresh_every=10) for _ in range(2)]
+    g = generator(0)
+    for _ in range(60):
+        group = torch.randint(0, 2, (512,), generator=g)
+        sigma = pair.sample(512, group)
+        error = gaussian_mmse(sigma, 0.5) * (1 - group) + gaussian_mmse(sigma, 5.0) * group
+        pair.observe(sigma, error, group=group)
+        pair.step()
+        for i, schedule in enumerate(alone):
+            schedule.observe(sigma[group == i], error[group == i])
+            schedule.step()
+    for i, schedule in enumerate(alone):
+        assert torch.equal(pair.state.cdf[i], schedule.state.cdf[0])
+        assert torch.equal(pair.state.ring[i], schedule.state.ring[0])
+    assert pair.status == ["active", "active"]
+    assert pair.profile(1).pivot > 2 * pair.profile(0).pivot
+    assert pair.summary()["group1/pivot"] == pair.profile(1).pivot
+
+
+def test_cdf_pdf_and_icdf_belong_together():
+    schedule = inx.InfoNoise(seed=1)
+    train(schedule, 200)
+    u = torch.linspace(0.001, 0.999, 101, dtype=torch.float64).view(101, 1)
+    sigma = schedule.icdf(u)
+    assert sigma.shape == u.shape
+    torch.testing.assert_close(schedule.cdf(sigma), u, rtol=0, atol=1e-6)
+    fine = torch.linspace(math.log(0.002), math.log(80.0), 200_001, dtype=torch.float64).exp()
+    integral = torch.trapezoid(schedule.pdf(fine), fine)
+    assert abs(float(integral) - 1) < 1e-3
+    assert schedule.pdf(torch.tensor([1e-3, 100.0])).tolist() == [0, 0]
+    assert schedule.cdf(torch.tensor([1e-3, 100.0])).tolist() == [0, 1]
+
+
+def test_reset_forgets_all_but_the_stream():
+    schedule = inx.InfoNoise(seed=1)
+    fresh = inx.InfoNoise(seed=1)
+    train(schedule, 200)
+    schedule.reset()
+    for name in ("ring", "count", "mmse", "cdf", "stats", "counters"):
+        assert torch.equal(getattr(schedule.state, name), getattr(fresh.state, name)), name
+    assert schedule.state.rng[1] == 201
+    assert schedule.status == "warm-up"
+
+
+def test_manual_seed_and_generator_rule_the_stream():
+    torch.manual_seed(11)
+    first = inx.InfoNoise().sample(100)
+    torch.manual_seed(11)
+    assert torch.equal(inx.InfoNoise().sample(100), first)
+    assert not torch.equal(inx.InfoNoise().sample(100), first)
+    a, b = (inx.InfoNoise(generator=generator(4)).sample(50) for _ in range(2))
+    assert torch.equal(a, b)
+    draws = [inx.InfoNoise(seed=2**64 - 1, rank=r, world=3).sample(400) for r in range(3)]
+    assert len(torch.cat(draws).unique()) > 1190  # ranks share no numbers
+
+
+def test_bound_caps_what_the_network_cannot_do():
+    """A floor of 1e-2 in the losses is information nowhere below what the bound admits."""
+    spoiled = inx.InfoNoise(seed=1, pivot=inx.FixedPivot(0.0), prior=inx.LogUniform())
+    bounded = inx.InfoNoise(seed=1, pivot=inx.FixedPivot(0.0), prior=inx.LogUniform(), bound=inx.BinaryBound())
+    truth = inx.BinaryBound()
+    for schedule in (spoiled, bounded):
+        train(schedule, 300, mmse=lambda sigma: (truth(sigma) + 1e-2).float())
+    assert spoiled.cdf(torch.tensor(0.1)) > 0.9
+    assert bounded.cdf(torch.tensor(0.1)) < 0.1
+
+
+def test_weight_divides_the_density():
+    """pi * w is the allocation: two objectives, one measured profile (Eq. 16)."""
+    plain = inx.InfoNoise(seed=1, floor=0.0)
+    weighted = inx.InfoNoise(seed=1, floor=0.0, weight=inx.EDMWeight(0.5))
+    sigma = plain.sample(20_000)
+    for schedule in (plain, weighted):
+        schedule.observe(sigma, gaussian_mmse(sigma))
+        schedule.refresh()
+    p, q = plain.profile(), weighted.profile()
+    ratio = q.density * weighted.weight(p.sigma) / p.density
+    torch.testing.assert_close(ratio, ratio[:1].expand_as(ratio), rtol=1e-9, atol=0)
+    assert torch.equal(plain.weight(sigma), torch.ones_like(sigma))
+
+
+def test_state_keeps_its_addresses_and_its_size():
+    schedule = inx.InfoNoise(seed=1, warmup=5, refresh_every=5)
+    addresses = {name: tensor.data_ptr() for name, tensor in vars(schedule.state).items()}
+    train(schedule, 50)
+    schedule.load_state_dict(schedule.state_dict())
+    schedule.reset()
+    assert {name: tensor.data_ptr() for name, tensor in vars(schedule.state).items()} == addresses
+
+
+def test_gradients_pass_by():
+    schedule = inx.InfoNoise(seed=1)
+    error = torch.rand(16, requires_grad=True)
+    sigma = schedule.advance(schedule.sample(16), error * 2)
+    assert not sigma.requires_grad
+    assert error.grad is None
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"sigma_min": 0.0}, "sigma_min"),
+        ({"sigma_min": math.nan}, "sigma_min"),
+        ({"sigma_max": 0.001}, "sigma_max"),
+        ({"bins": 1}, "bins"),
+        ({"bins": 5000}, "bins"),
+        ({"bins": 64.0}, "bins"),
+        ({"capacity": 0}, "capacity"),
+        ({"min_count": 300}, "min_count"),
+        ({"warmup": 0}, "warmup"),
+        ({"coverage": 0.0}, "coverage"),
+        ({"ema": 1.5}, "ema"),
+        ({"floor": 1.0}, "floor"),
+        ({"prior_floor": -0.1}, "prior_floor"),
+        ({"smooth": -1.0}, "smooth"),
+        ({"gate_power": 0.0}, "gate_power"),
+        ({"pivot": 0.2}, "pivot"),
+        ({"sampling": "sobol"}, "sampling"),
+        ({"groups": 0}, "groups"),
+        ({"backend": "fast"}, "backend"),
+        ({"seed": 2**64}, "seed"),
+        ({"rank": 2, "world": 2}, "rank"),
+        ({"weight": lambda sigma: -sigma}, "weight"),
+        ({"weight": lambda sigma: sigma[:3]}, "weight"),
+        ({"bound": lambda sigma: -sigma}, "bound"),
+        ({"bound": lambda sigma: 1.0}, "bound"),
+        ({"prior": inx.LogUniform(1e5, 1e6), "prior_floor": 0.0}, "prior"),
+    ],
+)
+def test_bad_options_are_named(options, named):
+    with pytest.raises(ValueError, match=named):
+        inx.InfoNoise(**options)
+
+
+def test_unknown_option_lists_the_known_ones():
+    with pytest.raises(TypeError, match=r"refresh_evry.*refresh_every"):
+        inx.InfoNoise(refresh_evry=5)
+
+
+def test_history_records_refreshes_and_reads_back(tmp_path):
+    history = inx.History(tmp_path / "run.jsonl")
+    schedule = inx.InfoNoise(seed=1, warmup=10, refresh_every=5, history=history)
+    for _ in range(24):
+        sigma = schedule.sample(256)
+        schedule.observe(sigma, gaussian_mmse(sigma))
+        schedule.step()
+    assert [record["step"] for record in history.records] == [10, 15, 20]
+    again = inx.History.read(tmp_path / "run.jsonl")
+    assert [record["summary"] for record in again.records] == [record["summary"] for record in history.records]
+
+
+def test_fixed_schedules_fit_the_same_loop():
+    for schedule in (inx.LogNormal(-1.2, 1.2, weight=inx.EDMWeight(0.5)), inx.LogUniform(0.002, 80.0)):
+        sigma = train(schedule, 3)
+        schedule.observe(sigma, sigma)
+        schedule.step()
+        assert sigma.shape == (128,)
+        assert schedule.weight(sigma).shape == (128,)
