@@ -13,7 +13,12 @@ import torch
 from .cases import BATCHED, IMPLEMENTATIONS
 
 RESULTS = Path("benchmarks/results/cpu.json")
-RIVALS = {"eager": "eager torch", "compiled": "torch.compile", "host": "deque + NumPy", "host_vectorised": "the same, vectorised"}
+RIVALS = {
+    "eager": "eager torch",
+    "compiled": "torch.compile",
+    "host": "deque + NumPy",
+    "host_vectorised": "the same, vectorised",
+}
 
 
 def main():
@@ -67,7 +72,8 @@ def table(report):
         if "cpp" not in rows:
             continue
         ours = rows["cpp"]
-        cells = [op, str(bins), str(batch) if op in BATCHED else "", f"{ours['median']:.1f} ({ours['q1']:.1f}-{ours['q3']:.1f})"]
+        time = f"{ours['median']:.1f} ({ours['q1']:.1f}-{ours['q3']:.1f})"
+        cells = [op, str(bins), str(batch) if op in BATCHED else "", time]
         cells += [f"{rows[i]['median'] / ours['median']:.1f}" if i in rows else "" for i in IMPLEMENTATIONS[1:]]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -4,7 +4,8 @@ from ._version import __version__
 from .bounds import BinaryBound, GaussianBound, OneHotBound
 from .channel import clean_error
 from .config import InfoNoiseConfig
-from .densities import Density, LogitNormal, LogNormal, LogUniform
+from .densities import LogitNormal, LogNormal, LogUniform
+from .density import Density
 from .grid import info_grid
 from .monitor import History
 from .pivot import FixedPivot, Onset, PowerLaw

@@ -27,7 +27,7 @@ def report() -> str:
         ("CUDA tensors", f"{ops.serving('cuda')} ({_cuda_devices()})"),
     ]
     lines = [f"{name:<18} {value}" for name, value in rows]
-    return "\n".join(lines + [""] + _advice())
+    return "\n".join([*lines, "", *_advice()])
 
 
 def _loaded() -> bool:

@@ -13,7 +13,8 @@ from torch import Tensor
 from . import checkpoint, ops
 from ._schemas import COUNTERS, STATUSES
 from .config import InfoNoiseConfig
-from .densities import Density, LogNormal
+from .densities import LogNormal
+from .density import Density
 from .monitor import History, samples_needed, summarize
 from .profile import Profile, profile_of
 from .state import State, fresh_state, make_grid, make_params, prior_table

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ._schemas import COUNTERS, GRID_ROWS, PARAMS, PIVOT_RULES, STATS
 from .config import InfoNoiseConfig
-from .densities import Density
+from .density import Density
 from .weights import evaluate_weight
 
 MUTABLE = ("ring", "count", "mmse", "cdf", "stats", "counters", "rng")

@@ -81,7 +81,7 @@ def test_rebinning_keeps_the_newest_losses_in_order():
     level = float(old.state.row("sigma")[20])
     old.observe(torch.full((14,), level), torch.arange(14.0))
     new = inx.InfoNoise(capacity=6, min_count=1)
-    with pytest.warns(UserWarning):
+    with pytest.warns(UserWarning, match="rings of 10"):
         new.load_state_dict(old.state_dict())
     assert new.state.ring[0, 20].tolist() == [8, 9, 10, 11, 12, 13]
     new.observe(torch.tensor([level]), torch.tensor([99.0]))

@@ -185,7 +185,7 @@ def test_advance_matches_reference_over_a_run(backend, groups, rule):
     assert (expected["counters"][:, 2] >= 2).all()
 
 
-@pytest.mark.parametrize("backend", (*BACKENDS, "reference"))
+@pytest.mark.parametrize("backend", [*BACKENDS, "reference"])
 def test_advance_samples_before_it_refreshes(backend):
     """A table that becomes due serves from the next call."""
     state = make_state(warmup=1, refresh_every=1, coverage=0.01)

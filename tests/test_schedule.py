@@ -280,3 +280,15 @@ def test_fixed_schedules_fit_the_same_loop():
         schedule.step()
         assert sigma.shape == (128,)
         assert schedule.weight(sigma).shape == (128,)
+
+
+def test_a_step_allocates_its_output_and_nothing_else():
+    schedule = inx.InfoNoise(seed=1, warmup=1, refresh_every=1, min_count=1, coverage=0.1)
+    sigma = schedule.sample(1000)
+    error = gaussian_mmse(sigma)
+    schedule.advance(sigma, error)
+    with torch.profiler.profile(profile_memory=True) as profile:
+        schedule.advance(sigma, error)
+    allocated = [e.cpu_memory_usage for e in profile.events() if e.cpu_memory_usage > 0 and e.cpu_parent is None]
+    assert sum(allocated) == 4000
+    assert schedule.summary()["refreshes"] >= 1

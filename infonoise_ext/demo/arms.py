@@ -12,6 +12,7 @@ from torch import Tensor
 import infonoise_ext as inx
 
 SIGMA_MIN, SIGMA_MAX = 0.002, 80.0
+SIGMA_DATA = 0.866  # of one-hot codes of 4 letters, sqrt(3) / 2
 
 
 class Schedule(Protocol):
@@ -93,20 +94,13 @@ class Arm(NamedTuple):
 
 
 def infonoise(seed: int) -> Schedule:
-    """InfoNoise on the plain squared error; the bound takes the gate's place on discrete data."""
-    return inx.InfoNoise(
-        sigma_min=SIGMA_MIN,
-        sigma_max=SIGMA_MAX,
-        prior=inx.LogUniform(SIGMA_MIN, SIGMA_MAX),
-        pivot=inx.FixedPivot(0.0),
-        bound=inx.OneHotBound(4),
-        seed=seed,
-    )
+    """InfoNoise on the plain squared error; on discrete data the bound takes the gate's place."""
+    return inx.InfoNoise(SIGMA_MIN, SIGMA_MAX, pivot=inx.FixedPivot(0.0), bound=inx.OneHotBound(4), seed=seed)
 
 
 def edm(seed: int) -> Schedule:
-    """EDM's training recipe: ln sigma from a normal(-1.2, 1.2), EDM's loss weight."""
-    return inx.LogNormal(-1.2, 1.2, weight=inx.EDMWeight(0.5))
+    """EDM's training recipe: ln sigma from a normal(-1.2, 1.2), EDM's weight for the data's standard deviation."""
+    return inx.LogNormal(-1.2, 1.2, weight=inx.EDMWeight(SIGMA_DATA))
 
 
 ARMS: dict[str, Arm] = {

@@ -144,11 +144,10 @@ def _draw_curves(axes: Any, runs: list[Run], summary: dict[str, Any]) -> None:
         level = fmean(summary["arms"]["edm"]["gap"])
         axes.annotate("", (mark, level), (end, level), arrowprops={"arrowstyle": "->", "color": "#0072B2", "lw": 1.1})
         speed = fmean(end / value for value in reached)
-        axes.annotate(
-            rf"{speed:.1f}$\times$ fewer steps", ((mark + end) / 2, level), (0, 4), textcoords="offset points", ha="center",
-            fontsize=9, color="#0072B2", bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.8},
-            zorder=6,
-        )  # fmt: skip
+        middle = ((mark + end) / 2, level)
+        box = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.8}
+        text = {"ha": "center", "fontsize": 9, "color": "#0072B2", "bbox": box, "zorder": 6}
+        axes.annotate(rf"{speed:.1f}$\times$ fewer steps", middle, (0, 4), textcoords="offset points", **text)
     axes.set(xlabel="optimizer steps", ylabel="gap to the exact entropy (nats per sequence)", yscale="log")
     ticks = [tick for tick in (0.5, 1, 1.5, 2, 3, 4, 5, 6, 8) if axes.get_ylim()[0] <= tick <= axes.get_ylim()[1]]
     axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])

@@ -11,6 +11,7 @@ FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def check_vector(x: Tensor, name: str, like: Tensor, length: int | None, dtypes: tuple[torch.dtype, ...]) -> None:
+    """ValueError unless x is a vector of one of `dtypes` on the device of `like`, `length` long."""
     if x.device != like.device:
         raise ValueError(f"{name} is on {x.device}, but the schedule's state is on {like.device}")
     if x.dtype not in dtypes:
@@ -21,6 +22,7 @@ def check_vector(x: Tensor, name: str, like: Tensor, length: int | None, dtypes:
 
 
 def check_group(group: Tensor | None, name: str, like: Tensor, length: int, groups: int | None) -> None:
+    """ValueError unless group is None or a vector of integers, on the CPU in [0, groups)."""
     if group is None:
         return
     check_vector(group, name, like, length, (torch.int64, torch.int32))
@@ -31,9 +33,11 @@ def check_group(group: Tensor | None, name: str, like: Tensor, length: int, grou
 
 
 def param(params: Tensor, name: str) -> Tensor:
+    """A constant of `params`, 0-dimensional, so that reading it never waits for the device."""
     return params[PARAMS.index(name)]
 
 
 def row(grid: Tensor, name: str) -> Tensor:
+    """A row of `grid`: "edges" [K + 1], others [K]."""
     row = grid[GRID_ROWS.index(name)]
     return row if name == "edges" else row[:-1]
