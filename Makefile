@@ -39,7 +39,7 @@ lint: install
 	mypy
 	lint-imports
 	codespell
-	torch-abi-audit infonoise_ext/_C.abi3.so
+	torch-abi-audit --check torch infonoise_ext/_C.abi3.so
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info infonoise_ext/_C.abi3.so
