@@ -149,7 +149,7 @@ def _draw_curves(axes: Any, runs: list[Run], summary: dict[str, Any]) -> None:
         text = {"ha": "center", "fontsize": 9, "color": "#0072B2", "bbox": box, "zorder": 6}
         axes.annotate(rf"{speed:.1f}$\times$ fewer steps", middle, (0, 4), textcoords="offset points", **text)
     axes.set(xlabel="optimizer steps", ylabel="gap to the exact entropy (nats per sequence)", yscale="log")
-    ticks = [tick for tick in (0.5, 1, 1.5, 2, 3, 4, 5, 6, 8) if axes.get_ylim()[0] <= tick <= axes.get_ylim()[1]]
+    ticks = [tick for tick in (0.5, 0.7, 1, 1.2, 1.5, 2, 3, 4, 5, 6, 7, 8) if axes.get_ylim()[0] <= tick <= axes.get_ylim()[1]]
     axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
     axes.set_xlim(0, summary["steps"] * 1.02)

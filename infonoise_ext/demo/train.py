@@ -73,7 +73,7 @@ def train_arm(
         if progress is not None:
             progress()
     seconds = time.perf_counter() - start
-    grid, _ = log_grid(SIGMA_MIN, SIGMA_MAX, 200)
+    grid, _ = log_grid(SIGMA_MIN, SIGMA_MAX, 400)
     return {
         "name": name,
         "label": ARMS[name].label,
