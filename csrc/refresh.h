@@ -93,6 +93,14 @@ INX_HD double onset(const Params& p, const Grid& grid, const double* log_r) {
   return std::exp(centre + p.width * (log_r[k] - threshold) / (log_r[k] - log_r[k + 1]));
 }
 
+// The centre of least rate below the peak of the rate, if it is less than half of it; else infinity.
+INX_HD double valley(const Grid& grid, const double* rho) {
+  int peak = 0, least = 0;
+  for (int k = 1; k < grid.bins; ++k) peak = rho[k] > rho[peak] ? k : peak;
+  for (int k = 1; k <= peak; ++k) least = rho[k] <= rho[least] ? k : least;
+  return rho[least] < 0.5 * rho[peak] ? grid.row(kSigma)[least] : HUGE_VAL;
+}
+
 // App. B.4, fallback: the centre where the curve (log sigma, log r) bends most.
 INX_HD double knee(const Params& p, const Grid& grid, const double* log_r, int first) {
   const int half = p.width >= 0.5 ? 1 : int(0.5 / p.width + 0.5);
@@ -134,7 +142,8 @@ INX_HD double find_pivot(const Params& p, const Grid& grid, const double* rho, d
     if (first < 0 && r > kTiny) first = k;
   }
   if (first < 0) return 0;
-  return p.pivot_rule == kOnset ? onset(p, grid, log_r) : power_law(p, grid, log_r, first);
+  if (p.pivot_rule == kOnset) return std::fmin(onset(p, grid, log_r), valley(grid, rho));
+  return power_law(p, grid, log_r, first);
 }
 
 // Steps 6 and 7, into `cdf`; false leaves the old table.

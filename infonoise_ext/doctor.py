@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import platform
-import shutil
 
 import torch
 
@@ -51,8 +50,6 @@ def _advice() -> list[str]:
     advice = []
     if ops.missing_reason is not None:
         advice.append(f"C++ ops: {ops.missing_reason}")
-    if shutil.which("c++") is None and not _loaded():
-        advice.append("C++ ops: a compiler comes with the package g++ of most systems")
     for package, use in EXTRAS.items():
         if importlib.util.find_spec(package) is None:
             advice.append(f"{use}: pip install {package}")

@@ -38,8 +38,9 @@ class FixedPivot:
 class Onset:
     """The paper's rule for continuous data (Eq. 18): beyond c, r = mmse / sigma^3 stays below p max r.
 
-    c then depends on sigma_min through max r. On discrete data it lies far above the informative
-    window: use `PowerLaw`, `FixedPivot` or a `bound` there.
+    c depends on sigma_min, because r peaks at the low-noise end. One clause is ours: where the rate per
+    log sigma, mmse / sigma^2, falls to less than half of its peak at lower noise, c is at most the
+    centre of least rate below the peak. On discrete data the paper's rule alone gates away the peak.
 
     Args:
         p: share of the peak, in (0, 1); the paper uses 0.002.

@@ -67,6 +67,21 @@ def test_onset_solves_its_equation(sigma_min):
     assert abs(schedule.profile().pivot / root - 1) < 0.02
 
 
+@pytest.mark.parametrize("floor", [0.0, 0.05, 0.3])
+def test_onset_stays_below_the_window_of_discrete_data(floor):
+    """+-1 codes and a network's error floor: the bare rule gives c from 1 to 10, above the window.
+
+    The entropy rate of the codes is half its peak at sigma = 0.42; below 0.25 it is nothing.
+    """
+    truth = inx.BinaryBound()
+    schedule = fed(lambda s: truth(s) + floor * s**2 / (1 + s**2), samples=20_000, pivot=inx.Onset())
+    profile = schedule.profile()
+    assert profile.pivot < 0.35
+    window = (profile.sigma > 0.4) & (profile.sigma < 3)
+    assert (profile.gate[window] > 0.5).all()
+    assert profile.density[window].sum() * schedule.config.width > 0.7  # the bare rule leaves it under 0.2
+
+
 def test_power_law_ends_where_the_data_begins():
     """Gaussian data of std 1: log r has slope -1 up to sigma ~ 1, then bends to -3."""
     pivots = [fed(lambda s, k=k: gaussian_mmse(s, k), pivot=inx.PowerLaw()).profile().pivot for k in (0.1, 1.0, 4.0)]

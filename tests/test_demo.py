@@ -199,10 +199,10 @@ def test_table_says_what_was_not_reached():
             "sample_nll": 40.0, "motif_rate": 0.5,
         }  # fmt: skip
 
-    gaps = {"infonoise": 2.0, "edm": 4.0, "loguniform": 6.0, "tuned": 1.0, "moment": 5.0}
+    gaps = {"infonoise": 2.0, "edm": 4.0, "loguniform": 6.0, "oracle": 1.0, "moment": 5.0}
     runs = [run(name, seed, gap + seed) for name, gap in gaps.items() for seed in (1, 0)]
     summary = report.summarize(runs, 36.0)
-    assert summary["best_fixed"] == "tuned"
+    assert summary["best_fixed"] == "oracle"
     assert summary["arms"]["infonoise"]["gap"] == [2.0, 3.0]
     assert summary["arms"]["infonoise"]["steps_to_edm"] == pytest.approx(
         [150, 100 + 100 * math.log(1.6) / math.log(8 / 3)]

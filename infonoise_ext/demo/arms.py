@@ -99,15 +99,27 @@ def infonoise(seed: int) -> Schedule:
 
 
 def edm(seed: int) -> Schedule:
-    """EDM's training recipe: ln sigma from a normal(-1.2, 1.2), EDM's weight for the data's standard deviation."""
+    """EDM's training recipe: ln sigma from a normal(-1.2, 1.2), EDM's weight for the data's standard deviation.
+
+    The codes are not rescaled to the standard deviation of 0.5 for which -1.2 was chosen. With the mean shifted as
+    if they were, the recipe ends 4000 steps at a gap of 1.65 instead of 1.90 nats (mean of 3 seeds).
+    """
     return inx.LogNormal(-1.2, 1.2, weight=inx.EDMWeight(SIGMA_DATA))
+
+
+def oracle(seed: int) -> Schedule:
+    """The log-normal whose mean and standard deviation of ln sigma are those of the exact entropy rate.
+
+    Nobody knows them beforehand: an optimistic stand-in for a log-normal fitted by hand.
+    """
+    return inx.LogNormal(0.39, 0.66)
 
 
 ARMS: dict[str, Arm] = {
     "infonoise": Arm("InfoNoise", infonoise),
     "edm": Arm("EDM recipe", edm),
     "loguniform": Arm("log-uniform", lambda seed: inx.LogUniform(SIGMA_MIN, SIGMA_MAX)),
-    "tuned": Arm("log-normal fitted by hand", lambda seed: inx.LogNormal(0.3, 0.9)),
+    "oracle": Arm("log-normal, oracle fit", oracle),
     "moment": Arm("loss second moment", lambda seed: SecondMoment()),
 }
-FIXED = ("edm", "loguniform", "tuned")
+FIXED = ("edm", "loguniform", "oracle")

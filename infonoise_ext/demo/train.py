@@ -88,7 +88,7 @@ def train_arm(
 
 
 def moving_average(average: Tensor, current: Tensor, count: int | Tensor) -> Tensor:
-    """Exponential average of decay 0.999, shortened to the last ninth of a younger run."""
+    """Exponential average of decay 0.999; over about the last ninth of a run of less than 9000 steps."""
     return average.lerp(current, max(1 - EMA_DECAY, 9 / (10 + int(count))))
 
 

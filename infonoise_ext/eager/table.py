@@ -56,6 +56,16 @@ def _onset(log_r: Tensor, params: Tensor) -> Tensor:
     return (param(params, "log_min") + param(params, "width") * (k + 0.5 + fraction)).exp().squeeze(-1)
 
 
+def _valley(rho: Tensor, sigma: Tensor) -> Tensor:
+    index = torch.arange(rho.shape[-1], device=rho.device)
+    highest = rho.amax(-1, keepdim=True)
+    peak = torch.where(rho == highest, index, rho.shape[-1]).amin(-1, keepdim=True)
+    below = torch.where(index <= peak, rho, torch.inf)
+    least = below.amin(-1, keepdim=True)
+    last = torch.where(below == least, index, 0).amax(-1)
+    return torch.where((least < 0.5 * highest).squeeze(-1), sigma[last], torch.inf)
+
+
 def _knee(log_r: Tensor, sigma: Tensor, params: Tensor, first: Tensor) -> Tensor:
     bins, width = log_r.shape[-1], param(params, "width")
     half = (0.5 / width + 0.5).floor().clamp(min=1).long()
@@ -95,7 +105,8 @@ def _pivot(rho: Tensor, sigma: Tensor, params: Tensor) -> Tensor:
     positive = r > TINY
     first = positive.long().argmax(-1, keepdim=True)  # [G, 1]
     rule = param(params, "pivot_rule")
-    found = torch.where(rule == 1, _onset(log_r, params), _power_law(log_r, sigma, params, first))
+    onset = torch.minimum(_onset(log_r, params), _valley(rho, sigma))
+    found = torch.where(rule == 1, onset, _power_law(log_r, sigma, params, first))
     found = torch.where(positive.any(-1), found, 0.0)
     return torch.where(rule == 0, param(params, "pivot_value"), found)
 

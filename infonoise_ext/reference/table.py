@@ -54,6 +54,14 @@ def onset(p: Params, log_r: list[float]) -> float:
     return math.exp(centre + p.width * (log_r[k] - threshold) / (log_r[k] - log_r[k + 1]))
 
 
+def valley(rho: list[float], sigma: list[float]) -> float:
+    """The last centre of least rate below the peak of the rate; infinity if it is half the peak or more."""
+    below = rho[: rho.index(max(rho)) + 1]
+    return (
+        max(s for s, x in zip(sigma, below, strict=False) if x == min(below)) if 2 * min(below) < max(rho) else math.inf
+    )
+
+
 def knee(p: Params, log_r: list[float], sigma: list[float], first: int) -> float:
     """The centre of largest curvature of log r against log sigma."""  # App. B.4
     half = max(1, math.floor(0.5 / p.width + 0.5))
@@ -93,7 +101,9 @@ def pivot_of(p: Params, rho: list[float], sigma: list[float]) -> float:
     if not positive:
         return 0.0
     log_r = [math.log(max(x, TINY)) for x in r]
-    return onset(p, log_r) if rule == "onset" else power_law(p, log_r, sigma, positive[0])
+    if rule == "onset":
+        return min(onset(p, log_r), valley(rho, sigma))
+    return power_law(p, log_r, sigma, positive[0])
 
 
 def table_of(p: Params, phi: list[float], weight: list[float]) -> list[float] | None:
