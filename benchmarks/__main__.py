@@ -25,7 +25,11 @@ def main():
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("-k", default="", help="run only cases that match, as pytest's -k")
     parser.add_argument("--out", type=Path, default=RESULTS, help="file of the results (default: %(default)s)")
+    parser.add_argument("--show", action="store_true", help="measure nothing, print the table of the file")
     options = parser.parse_args()
+    if options.show:
+        print(table(json.loads(options.out.read_text())))
+        return 0
     raw = options.out.with_suffix(".raw.json")
     raw.parent.mkdir(parents=True, exist_ok=True)
     arguments = ["benchmarks", f"--benchmark-json={raw}", "--benchmark-disable-gc", "--benchmark-quiet", "-q",
@@ -65,7 +69,7 @@ def table(report):
     cases = {}
     for row in report["rows"]:
         cases.setdefault((row["op"], row["bins"], row["batch"]), {})[row["implementation"]] = row
-    header = ["op", "K", "batch", "C++, µs (quartiles)", *(f"× {name}" for name in RIVALS.values())]
+    header = ["op", "K", "batch", "C++, µs (quartiles)", *(f"{name}, times as long" for name in RIVALS.values())]
     lines = [f"{report['machine']}, torch {report['torch']}, one thread, commit {report['commit']}", ""]
     lines += ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     for (op, bins, batch), rows in cases.items():

@@ -8,8 +8,7 @@ always eager.
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -82,8 +81,24 @@ missing_reason: str | None = _library.load()
 """Why no compiled op is loaded; None when they are."""
 
 
-def backend(name: str | None = None) -> SimpleNamespace:
-    """The ops of a backend, by name.
+class Ops:
+    """The ops of one namespace as attributes, in a form that pickles and copies."""
+
+    def __init__(self, namespace: str) -> None:
+        self.namespace = namespace
+        for name in SCHEMAS:
+            setattr(self, name, getattr(getattr(torch.ops, namespace), name).default)
+
+    def __reduce__(self) -> tuple[type[Ops], tuple[str]]:
+        return Ops, (self.namespace,)
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Callable[..., Any]: ...
+
+
+def backend(name: str | None = None) -> Ops:
+    """The ops of a backend.
 
     Args:
         name: "auto" (compiled where built, else eager), "eager", or None for what
@@ -95,8 +110,7 @@ def backend(name: str | None = None) -> SimpleNamespace:
     name = _library.requested_backend() if name is None else name
     if name not in _library.BACKENDS:
         raise ValueError(f"backend is {name!r}, but must be one of {_library.BACKENDS}")
-    namespace = getattr(torch.ops, NAMESPACE if name == "auto" else f"{NAMESPACE}_{name}")
-    return SimpleNamespace(**{op: getattr(namespace, op).default for op in SCHEMAS})
+    return Ops(NAMESPACE if name == "auto" else f"{NAMESPACE}_{name}")
 
 
 def serving(device_type: str) -> str:

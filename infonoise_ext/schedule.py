@@ -261,6 +261,10 @@ class InfoNoise:
         """`load_state_dict` of what `save` wrote."""
         self.load_state_dict(checkpoint.read(Path(path)))
 
+    def __setstate__(self, attributes: dict[str, Any]) -> None:
+        self.__dict__.update(attributes)
+        self.state.mark_static()
+
     def __repr__(self) -> str:
         """Range, device and status."""
         c = self.config

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import pickle
 
 import pytest
 import torch
@@ -96,6 +97,19 @@ def test_one_group_starts_many_but_not_the_reverse():
     assert torch.equal(three.state.cdf[2], one.state.cdf[0])
     with pytest.raises(ValueError, match="3 groups"):
         one.load_state_dict(three.state_dict())
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_and_pickles_go_their_own_way(duplicate):
+    """Trainers pickle their loss object: the copy draws the same numbers from tensors of its own."""
+    schedule = inx.InfoNoise(seed=1, weight=inx.EDMWeight(0.5), backend="eager")
+    train(schedule, 120)
+    twin = duplicate(schedule)
+    assert torch.equal(twin.sample(10), schedule.sample(10))
+    assert torch.equal(train(twin, 100), train(schedule, 100))
+    for name, tensor in vars(twin.state).items():
+        assert tensor.data_ptr() != getattr(schedule.state, name).data_ptr()
+        assert tensor._dynamo_static_input_type == "unguarded"
 
 
 def damage(state, name, value):
