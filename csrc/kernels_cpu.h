@@ -115,7 +115,7 @@ class Guide {
 
   int bin(double u) const {
     const double cell = u * kCells;
-    int k = start_[cell <= 0 ? 0 : cell >= kCells ? kCells - 1 : int(cell)];
+    int k = start_[!(cell > 0) ? 0 : cell >= kCells ? kCells - 1 : int(cell)];   // NaN: 0
     while (k < bins_ - 1 && cdf_[k + 1] <= u) ++k;
     return k;
   }

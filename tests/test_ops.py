@@ -165,6 +165,16 @@ def test_icdf_matches_reference(backend, dtype):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("n", [3, 1000])
+def test_icdf_of_nan_is_nan_there_alone(backend, n):
+    state = make_state()
+    u = torch.full((n,), 0.5)
+    u[1] = math.nan
+    sigma = OPS[backend]["icdf"](*take(state, ("cdf", "grid", "params")), u, None)
+    assert sigma.isnan().nonzero().tolist() == [[1]]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("groups", [1, 3])
 @pytest.mark.parametrize("rule", [0, 1, 2])
 def test_advance_matches_reference_over_a_run(backend, groups, rule):
