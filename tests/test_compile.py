@@ -119,3 +119,18 @@ def test_eager_sees_no_graph_break_when_traced_itself():
         torch.testing.assert_close(got, wanted)
         torch.testing.assert_close(state["cdf"], expected["cdf"], rtol=1e-12, atol=0)
     assert math.isclose(float(state["stats"][0, 1]), float(expected["stats"][0, 1]), rel_tol=1e-12)
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_eager_off_the_cpu_reads_nothing_back_and_stays_there(groups):
+    """Meta tensors stand for a GPU's: they have no data, so reading a number raises."""
+    from infonoise_ext import eager
+
+    state = {name: tensor.to("meta") for name, tensor in make_state(groups).items()}
+    sigma, error = torch.empty(64, device="meta"), torch.empty(64, device="meta")
+    group = torch.zeros(64, dtype=torch.int64, device="meta") if groups > 1 else None
+    drawn = eager.advance_(*take(state, ADVANCE), sigma, error, sigma > 0.1, group, 64, group)
+    assert (drawn.device.type, drawn.dtype, drawn.shape) == ("meta", torch.float32, (64,))
+    assert eager.icdf(*take(state, ("cdf", "grid", "params")), sigma, group).device.type == "meta"
+    with pytest.raises(RuntimeError, match=r"item|meta"):
+        bool(state["counters"].sum() > 0)  # what the functions above must not do
