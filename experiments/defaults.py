@@ -1,4 +1,4 @@
-"""Ablations of InfoNoise's options on the demo's data: the table of docs/defaults.md.
+"""Ablations of InfoNoise's options on the demo's data: figures in docs/defaults.md.
 
 python experiments/defaults.py [--steps 4000] [--seeds 2] [--out FILE]; about 40 s a run on one core.
 """
@@ -16,9 +16,9 @@ import infonoise_ext as inx
 from infonoise_ext.demo.arms import ARMS, SIGMA_MAX, SIGMA_MIN, Arm
 from infonoise_ext.demo.train import train_arm
 
-PLAIN = {"pivot": inx.FixedPivot(0.0), "bound": inx.OneHotBound(4)}
+BASE = {"pivot": inx.FixedPivot(0.0), "bound": inx.OneHotBound(4)}
 VARIANTS = {
-    "defaults": {},
+    "base: bound, no gate": {},
     "bins=30": {"bins": 30},
     "bins=300": {"bins": 300},
     "capacity=32": {"capacity": 32},
@@ -36,13 +36,13 @@ VARIANTS = {
     "prior=LogUniform()": {"prior": inx.LogUniform()},
     "no bound": {"bound": None},
     "no bound, PowerLaw()": {"bound": None, "pivot": inx.PowerLaw()},
-    "no bound, Onset()": {"bound": None, "pivot": inx.Onset()},
+    "library defaults": {"bound": None, "pivot": inx.Onset()},
 }
 
 
 def run(job):
     variant, seed, steps = job
-    options = PLAIN | VARIANTS[variant]
+    options = BASE | VARIANTS[variant]
     ARMS["ablation"] = Arm(variant, lambda seed: inx.InfoNoise(SIGMA_MIN, SIGMA_MAX, seed=seed, **options))
     return variant, train_arm("ablation", steps, seed, evaluations=2, generated=10)["gap"][-1]
 

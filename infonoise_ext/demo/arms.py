@@ -94,8 +94,8 @@ class Arm(NamedTuple):
 
 
 def infonoise(seed: int) -> Schedule:
-    """InfoNoise on the plain squared error; on discrete data the bound takes the gate's place."""
-    return inx.InfoNoise(SIGMA_MIN, SIGMA_MAX, pivot=inx.FixedPivot(0.0), bound=inx.OneHotBound(4), seed=seed)
+    """InfoNoise with the library's defaults, on the plain squared error."""
+    return inx.InfoNoise(SIGMA_MIN, SIGMA_MAX, seed=seed)
 
 
 def edm(seed: int) -> Schedule:
