@@ -121,9 +121,7 @@ def test_widest_grid_fits_in_shared_memory(emulated):
     state = make_state(bins=4096, capacity=2, warmup=1, refresh_every=1, coverage=0.1, min_count=1, smooth=2)
     expected = copy_of(state)
     batch = random_batch(state, 2000, generator(4))
-    drawn = Emulated(emulated, 2, threads=128).advance_(
-        *take(state, ADVANCE), *batch, None, None, 64, None
-    )
+    drawn = Emulated(emulated, 2, threads=128).advance_(*take(state, ADVANCE), *batch, None, None, 64, None)
     wanted = OPS["compiled"]["advance_"](*take(expected, ADVANCE), *batch, None, None, 64, None)
     assert_same_sigma(drawn, wanted)
     assert_same_state(state, expected)
@@ -214,6 +212,8 @@ def caught(op, seed):
 def test_every_planted_bug_is_caught(planted, bug):
     planted.plant(bug)
     found = [
-        caught(Emulated(planted, seed, one_launch=one_launch, tile=64), seed) for seed in SEEDS for one_launch in (9, 999)
+        caught(Emulated(planted, seed, one_launch=one_launch, tile=64), seed)
+        for seed in SEEDS
+        for one_launch in (9, 999)
     ]
     assert any(found) == bool(bug)
