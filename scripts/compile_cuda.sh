@@ -5,8 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 declare -A budget=(
-  [observe_kernel]=64 [advance_kernel]=96 [tally_kernel]=64 [place_kernel]=96 [finish_kernel]=80
-  [sample_kernel]=64 [icdf_kernel]=40 [bin_stats_kernel]=40 [refresh_kernel]=80
+  [observe_kernel]=64 [advance_kernel]=96 [tally_kernel]=64 [place_kernel]=104 [finish_kernel]=96
+  [sample_kernel]=80 [icdf_kernel]=64 [bin_stats_kernel]=40 [refresh_kernel]=96
 )
 torch=${TORCH_DIR:-$(python3 -c 'import torch; print(torch.__path__[0])')}
 build=build/cuda-check

@@ -31,17 +31,19 @@ PLANTED = {
     "strip_edge": ("i + 32 * j < end ? key_of", "i + 32 * j + BUG < end ? key_of"),
     "early_offset": ("seen / kTicket == readers - 1", "(BUG || seen / kTicket == readers - 1)"),
 }
-"""Bugs by name: a text of csrc/kernels.cuh, which must occur there once, and the text with the bug."""
+"""Bugs by name: a text of csrc/*.cuh, which must occur there once, and the text with the bug."""
 
 
 def plant(sources: Path, folder: Path) -> None:
-    """Write the kernels with every bug, each asleep until `bug` names it, beside their `launch.h`."""
-    text = (sources / "kernels.cuh").read_text()
+    """Write the CUDA sources with every bug, each asleep until `bug` names it."""
+    texts = {path.name: path.read_text() for path in (*sources.glob("*.cuh"), sources / "launch.h")}
     for name, (right, wrong) in PLANTED.items():
-        assert text.count(right) == 1, f"{name}: the text it changes occurs {text.count(right)} times"
-        text = text.replace(right, wrong.replace("BUG", f'int(emulator::bug == "{name}")'))
-    write(folder / "kernels.cuh", text)
-    write(folder / "launch.h", (sources / "launch.h").read_text())
+        found = [file for file, text in texts.items() if right in text]
+        assert len(found) == 1, f"{name}: the text it changes is in {found}"
+        assert texts[found[0]].count(right) == 1, name
+        texts[found[0]] = texts[found[0]].replace(right, wrong.replace("BUG", f'int(emulator::bug == "{name}")'))
+    for file, text in texts.items():
+        write(folder / file, text)
 
 
 def write(path: Path, text: str) -> None:

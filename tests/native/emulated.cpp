@@ -1,4 +1,4 @@
-// The six CUDA ops on CPU arrays: csrc/launch.h and csrc/kernels.cuh under the emulator.
+// The six CUDA ops on CPU arrays: csrc/launch.h and csrc/*.cuh under the emulator.
 #include <pybind11/pybind11.h>
 
 #include "emulator.h"
