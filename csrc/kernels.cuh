@@ -62,14 +62,15 @@ INX_KERNEL observe_kernel(Rings rings, Grid grid, Samples b, int workers) {   //
 INX_KERNEL advance_kernel(Rings rings, Tables t, Grid grid, const Params* params, int64_t* rng, Samples b, Draw d,
                           int workers) {   // a block a group
   INX_SHARED(shared);
-  const Params& p = *params;
+  const Params p = *params;
   const int64_t g = blockIdx.x;
-  record(rings, grid, b, g, workers, shared);
   const bool alone = d.group.kind == kAbsent;   // then all samples are group 0's
-  if (d.size > 0 && (!alone || g == 0)) {
+  const bool draws = d.size > 0 && (!alone || g == 0);
+  if (draws && threadIdx.x == blockDim.x - 1) header_of(shared)->offset = take_offset(rng, alone ? 1 : gridDim.x);
+  record(rings, grid, b, g, workers, shared);
+  if (draws) {
     double* table = body_of<double>(shared);
     __syncthreads();
-    if (threadIdx.x == 0) header_of(shared)->offset = take_offset(rng, alone ? 1 : gridDim.x);
     copy_table(t.cdf + g * (grid.bins + 1), grid.bins, table);
     __syncthreads();
     const Stream stream = stream_of(p, rng, header_of(shared)->offset, d.size);
@@ -116,7 +117,8 @@ INX_KERNEL place_kernel(Rings rings, Tables t, Grid grid, const Params* params, 
   write_rings(tile, rings, grid, header_of(shared), b, g);
   if (d.size == 0) return;
   __syncthreads();
-  draw_all(*params, grid, t.cdf, rings.groups, rng, uint64_t(rng[1]), d, body_of<double>(shared));
+  const Params p = *params;
+  draw_all(p, grid, t.cdf, rings.groups, rng, uint64_t(rng[1]), d, body_of<double>(shared));
 }
 
 INX_KERNEL finish_kernel(Rings rings, Tables t, Grid grid, const Params* params, int64_t* rng, const int* tallies,
@@ -137,11 +139,13 @@ INX_KERNEL sample_kernel(const double* cdf, Grid grid, const Params* params, int
   INX_SHARED(shared);
   if (threadIdx.x == 0) header_of(shared)->offset = take_offset(rng, gridDim.x);
   __syncthreads();
-  draw_all(*params, grid, cdf, groups, rng, header_of(shared)->offset, d, body_of<double>(shared));
+  const Params p = *params;
+  draw_all(p, grid, cdf, groups, rng, header_of(shared)->offset, d, body_of<double>(shared));
 }
 
 INX_KERNEL icdf_kernel(const double* cdf, Grid grid, const Params* params, int64_t groups, Column u, Draw d) {
   INX_SHARED(shared);
+  const Params p = *params;
   double* table = body_of<double>(shared);
   if (d.group.kind == kAbsent) copy_table(cdf, grid.bins, table);
   __syncthreads();
@@ -149,7 +153,7 @@ INX_KERNEL icdf_kernel(const double* cdf, Grid grid, const Params* params, int64
     const double* row = cdf + clamped_group(d.group, i, groups) * (grid.bins + 1);
     double value[1];
     read<1>(u, i, d.size, value);
-    d.sigma[i] = sigma_at(*params, grid, d.group.kind == kAbsent ? table : row, value[0]);
+    d.sigma[i] = sigma_at(p, grid, d.group.kind == kAbsent ? table : row, value[0]);
   }
 }
 

@@ -40,10 +40,11 @@ class Device {
   Limits limits;
 
   Device(const Tensor& state, std::initializer_list<const Tensor*> others)
-      : state_(state), index_(state.get_device()), guard_(index_) {
+      : state_(state), index_(cuda_index(state)), guard_(index_) {
     for (const Tensor* t : others)
       STD_TORCH_CHECK(t->is_cuda() && t->get_device() == index_,
-                      "infonoise: every tensor must be on the device of the schedule's state, cuda:", index_);
+                      "infonoise: the schedule's state must be on one device, but is on cuda:", index_,
+                      " and elsewhere");
     void* stream = nullptr;
     TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(index_, &stream));
     stream_ = static_cast<cudaStream_t>(stream);
@@ -70,6 +71,12 @@ class Device {
   }
 
  private:
+  // One CUDA argument brings a call here, so the state itself may be on the CPU.
+  static int32_t cuda_index(const Tensor& state) {
+    STD_TORCH_CHECK(state.is_cuda(), "infonoise: the schedule's state is on the CPU, but another argument is on a GPU");
+    return state.get_device();
+  }
+
   const Tensor& state_;
   int32_t index_;
   torch::stable::accelerator::DeviceGuard guard_;
