@@ -114,7 +114,7 @@ def backend(name: str | None = None) -> Ops:
 
 
 def serving(device_type: str) -> str:
-    """Which implementation serves tensors of a device type: "C++" or "eager torch"."""
+    """Which implementation serves tensors of a device type: "C++", "CUDA C++" or "eager torch"."""
     key = device_type.upper()
     compiled = torch._C._dispatch_has_kernel_for_dispatch_key(f"{NAMESPACE}::observe_", key)
-    return "C++" if compiled else "eager torch"
+    return ("CUDA C++" if key == "CUDA" else "C++") if compiled else "eager torch"

@@ -24,6 +24,7 @@ def test_schemas_are_complete():
         "tests": (ROOT / "tests" / "test_ops.py").read_text() + (ROOT / "tests" / "test_compile.py").read_text(),
         "benchmarks": "".join(path.read_text() for path in (ROOT / "benchmarks").glob("*.py")),
     }
+    cuda = (ROOT / "csrc" / "ops_cuda.cu").read_text()
     for name, schema in SCHEMAS.items():
         arguments = re.findall(r"(\w+)[,)]", schema.split("->")[0])
         assert list(inspect.signature(getattr(reference, name)).parameters) == arguments, name
@@ -31,6 +32,7 @@ def test_schemas_are_complete():
         assert list(inspect.signature(ops._FAKES[name]).parameters) in (arguments, ["args"]), name
         for key in ("CPU", "CompositeExplicitAutograd"):
             assert torch._C._dispatch_has_kernel_for_dispatch_key(f"{NAMESPACE}::{name}", key), (name, key)
+        assert f'm.impl("{name}"' in cuda, f"{name} has no CUDA implementation"
         for kind, source in text.items():
             assert f'"{name}"' in source, f"{name} has no row in {kind}"
 
