@@ -14,7 +14,7 @@ from .draw import BLOCK as DRAW
 from .draw import draw, launch_sample
 from .moments import RINGS, SLOTS, launch_moments, ring_moments
 from .observe import strides_of
-from .record import BLOCK, WARPS, record
+from .record import BLOCK, TILE, record
 from .record_many import record_many
 from .refresh import refresh_group
 
@@ -32,12 +32,12 @@ def count_step(counters):
 def step_kernel(
     ring, count, mmse, cdf, stats, counters, rng, grid, params, sigma, error, mask, group,
     sigma_stride, error_stride, mask_stride, group_stride, next_group, next_stride, out, moments, G, B, n,
-    K: tl.constexpr, KP: tl.constexpr, LOG: tl.constexpr, C: tl.constexpr, BLOCK: tl.constexpr, DRAW: tl.constexpr,
-    RINGS: tl.constexpr, SLOTS: tl.constexpr, REFRESH: tl.constexpr,
+    K: tl.constexpr, KP: tl.constexpr, LOG: tl.constexpr, C: tl.constexpr, BLOCK: tl.constexpr, TILE: tl.constexpr,
+    DRAW: tl.constexpr, RINGS: tl.constexpr, SLOTS: tl.constexpr, REFRESH: tl.constexpr,
 ):  # fmt: skip
     """One program: record the batch, draw the next and, of a single group, refresh if due."""
     strides = (sigma_stride, error_stride, mask_stride, group_stride)
-    record(ring, count, counters, grid, sigma, error, mask, group, strides, G, B, K, KP, LOG, C, BLOCK)
+    record(ring, count, counters, grid, sigma, error, mask, group, strides, G, B, K, KP, LOG, C, BLOCK, TILE)
     seed, offset = tl.load(rng), tl.load(rng + 1)
     for start in range(0, n, DRAW):
         draw(cdf, grid, params, seed, offset, out, next_group, next_stride, G, start, n, K, KP, LOG, DRAW)
@@ -107,8 +107,8 @@ def advance_(
             step_kernel[(1,)](
                 ring, count, mmse, cdf, stats, counters, rng, grid, params, *inputs, *strides,
                 next_group, *strides_of(next_group), out, moments, groups, batch, n,
-                **padded(bins), C=capacity, BLOCK=BLOCK, DRAW=DRAW, RINGS=RINGS, SLOTS=SLOTS, REFRESH=groups == 1,
-                **options(bins if groups == 1 else 0, WARPS),
+                **padded(bins), C=capacity, BLOCK=BLOCK, TILE=TILE, DRAW=DRAW, RINGS=RINGS, SLOTS=SLOTS, REFRESH=groups == 1,
+                **options(bins if groups == 1 else 0),
             )  # fmt: skip
         if large or groups > 1:
             launch_moments(ring, count, moments, counters, params)

@@ -68,9 +68,9 @@ def padded(bins: int) -> dict[str, int]:
     return {"K": bins, "KP": power, "LOG": power.bit_length() - 1}
 
 
-def options(bins: int = 0, warps: int = 4) -> dict[str, Any]:
+def options(bins: int = 0) -> dict[str, Any]:
     """Launch options: fused multiply-adds off on every Triton; four float64 of a table a thread."""
-    warps = min(32, max(warps, triton.next_power_of_2(bins) // 128))
+    warps = min(16, max(4, triton.next_power_of_2(bins) // 128))
     return {"num_warps": warps, "num_stages": 1, "enable_fp_fusion": False}
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from .._checks import check_batch, check_state
 from .common import ONE_PROGRAM, on_device, options, padded
-from .record import BLOCK, WARPS, observe_kernel
+from .record import BLOCK, TILE, observe_kernel
 from .record_many import record_many
 
 
@@ -39,5 +39,5 @@ def observe_(
             return
         observe_kernel[(1,)](
             ring, count, counters, grid, *inputs, *strides_of(*inputs), groups, batch,
-            **padded(bins), C=capacity, BLOCK=BLOCK, **options(warps=WARPS),
+            **padded(bins), C=capacity, BLOCK=BLOCK, TILE=TILE, **options(),
         )  # fmt: skip

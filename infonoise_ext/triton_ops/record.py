@@ -7,9 +7,8 @@ import triton.language as tl
 
 from .common import EDGE_HIGH, EDGE_LOW, FIRST_CAUSE, N_COUNTERS, last_at_most
 
-BLOCK = 128
-WARPS = 8
-"""Of kernels that rank: the BLOCK x BLOCK comparisons then fit their registers."""
+BLOCK = 256
+TILE = 16
 
 
 @triton.jit
@@ -42,24 +41,31 @@ def classify(
 
 
 @triton.jit
-def ranks(bin_, BLOCK: tl.constexpr):
-    """How many earlier samples of the block share a sample's ring, and how many do in all."""
+def ranks(bin_, size, BLOCK: tl.constexpr, TILE: tl.constexpr):
+    """How many earlier samples of the block share a sample's ring, and how many do in all, of `size`."""
     i = tl.arange(0, BLOCK)
-    both = tl.where(i[None, :] < i[:, None], 65537, 1)  # two counts in one sum
-    packed = tl.sum(tl.where(bin_[:, None] == bin_[None, :], both, 0), 1)
-    return packed >> 16, packed & 65535
+    rows = tl.reshape(bin_, (BLOCK // TILE, TILE))
+    packed = tl.zeros((BLOCK, TILE), tl.int32)  # both counts in one, total below 2^16
+    for row in range(tl.cdiv(size, TILE)):  # a tile at a time: all pairs at once overflow the registers
+        here = row == tl.arange(0, BLOCK // TILE)
+        others = tl.sum(tl.where(here[:, None], rows, 0), 0)
+        j = row * TILE + tl.arange(0, TILE)
+        both = tl.where(j[None, :] < i[:, None], 65537, 1)
+        packed += tl.where(bin_[:, None] == others[None, :], both, 0)
+    counts = tl.sum(packed, 1)
+    return counts >> 16, counts & 65535
 
 
 @triton.jit
 def record(
     ring, count, counters, grid, sigma, error, mask, group, strides, G, B,
-    K: tl.constexpr, KP: tl.constexpr, LOG: tl.constexpr, C: tl.constexpr, BLOCK: tl.constexpr,
+    K: tl.constexpr, KP: tl.constexpr, LOG: tl.constexpr, C: tl.constexpr, BLOCK: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
     """The whole batch, by one program."""
     for start in range(0, B, BLOCK):
         i = start + tl.arange(0, BLOCK)
         bin_, e = classify(sigma, error, mask, group, strides, counters, grid, G, i, i < B, K, KP, LOG)
-        rank, total = ranks(bin_, BLOCK)
+        rank, total = ranks(bin_, tl.minimum(B - start, BLOCK), BLOCK, TILE)
         good = bin_ >= 0
         place = tl.where(good, bin_, 0).to(tl.int64)
         written = tl.load(count + place, mask=good, other=0)
@@ -72,8 +78,8 @@ def record(
 @triton.jit(do_not_specialize=["G", "B"])
 def observe_kernel(
     ring, count, counters, grid, sigma, error, mask, group, sigma_stride, error_stride, mask_stride, group_stride, G, B,
-    K: tl.constexpr, KP: tl.constexpr, LOG: tl.constexpr, C: tl.constexpr, BLOCK: tl.constexpr,
+    K: tl.constexpr, KP: tl.constexpr, LOG: tl.constexpr, C: tl.constexpr, BLOCK: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
     """One program."""
     strides = (sigma_stride, error_stride, mask_stride, group_stride)
-    record(ring, count, counters, grid, sigma, error, mask, group, strides, G, B, K, KP, LOG, C, BLOCK)
+    record(ring, count, counters, grid, sigma, error, mask, group, strides, G, B, K, KP, LOG, C, BLOCK, TILE)

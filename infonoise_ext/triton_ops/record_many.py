@@ -12,7 +12,7 @@ import triton.language as tl
 from torch import Tensor
 
 from .common import options, padded
-from .record import BLOCK, WARPS, classify, ranks
+from .record import BLOCK, TILE, classify, ranks
 
 CHUNK = 1024
 SCRATCH = 2**25
@@ -23,7 +23,7 @@ SCRATCH = 2**25
 def rank_kernel(
     counters, grid, sigma, error, mask, group, sigma_stride, error_stride, mask_stride, group_stride, G, B,
     bins, rank, loss, histogram, chunk,
-    K: tl.constexpr, KP: tl.constexpr, LOG: tl.constexpr, BLOCK: tl.constexpr,
+    K: tl.constexpr, KP: tl.constexpr, LOG: tl.constexpr, BLOCK: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
     """A chunk a program: ring, loss and rank within the chunk of each sample, samples of each ring."""
     strides = (sigma_stride, error_stride, mask_stride, group_stride)
@@ -34,7 +34,7 @@ def rank_kernel(
         i = start + tl.arange(0, BLOCK)
         live = i < last
         bin_, e = classify(sigma, error, mask, group, strides, counters, grid, G, i, live, K, KP, LOG)
-        here, total = ranks(bin_, BLOCK)
+        here, total = ranks(bin_, tl.minimum(last - start, BLOCK), BLOCK, TILE)
         good = bin_ >= 0
         place = tl.where(good, bin_, 0)
         before = tl.load(row + place, mask=good, other=0)
@@ -101,7 +101,7 @@ def record_many(
     total = torch.empty(rings, dtype=torch.int32, device=ring.device)
     rank_kernel[(chunks,)](
         counters, grid, *inputs, *strides, groups, batch, places, rank, loss, histogram, chunk,
-        **padded(bins), BLOCK=BLOCK, **options(warps=WARPS),
+        **padded(bins), BLOCK=BLOCK, TILE=TILE, **options(),
     )  # fmt: skip
     prefix_kernel[(triton.cdiv(rings, 128),)](histogram, total, count, rings, chunks, BLOCK=128, **options())
     write_kernel[(triton.cdiv(batch, 256),)](
