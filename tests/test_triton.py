@@ -263,6 +263,42 @@ def test_advance_of_unequal_batches(batch, n, groups, many_programs):
         assert_same_state(state, expected)
 
 
+@pytest.fixture
+def launches(monkeypatch):
+    """How often a kernel was launched, by name."""
+    from triton.runtime.interpreter import GridExecutor
+
+    seen = []
+    plain = GridExecutor.__call__
+    monkeypatch.setattr(
+        GridExecutor, "__call__", lambda self, *a, **k: (seen.append(self.fn.__name__), plain(self, *a, **k))[1]
+    )
+    return seen
+
+
+@pytest.mark.parametrize(("name", "wanted"), [("observe_", 1), ("bin_stats", 1), ("refresh_", 1), ("sample_", 1)])
+def test_an_ordinary_op_is_one_launch(name, wanted, launches):
+    getattr(triton_ops, name)(*arguments(name))
+    assert len(launches) == wanted
+
+
+@pytest.mark.parametrize(
+    ("groups", "size", "wanted"),
+    [
+        (1, 60, ["step_kernel"]),
+        (2, 60, ["step_kernel", "moments_kernel", "finish_kernel"]),
+        (1, 130, ["rank_kernel", "prefix_kernel", "write_kernel", "sample_kernel", "moments_kernel", "finish_kernel"]),
+    ],
+)
+@pytest.mark.parametrize("due", [False, True])
+def test_launches_of_advance_do_not_depend_on_what_is_due(groups, size, wanted, due, launches, many_programs):
+    state = make_state(groups, warmup=1 if due else 9, coverage=0.01, min_count=1)
+    sigma, error = random_batch(state, size, generator(1))
+    triton_ops.advance_(*take(state, ADVANCE), sigma, error, None, None, size, None)
+    assert launches == wanted
+    assert bool(state["counters"][0, 2]) == due
+
+
 def arguments(name):
     state = make_state(2, warmup=1, refresh_every=1, coverage=0.05)
     sigma, error = random_batch(state, 40, generator(2))
@@ -286,7 +322,7 @@ def test_opcheck(name):
 
 def test_the_object_on_triton_compiles_whole_and_matches_the_default():
     torch._dynamo.reset()
-    options = {"seed": 1, "warmup": 3, "refresh_every": 2, "bins": 40}
+    options = {"seed": 1, "warmup": 3, "refresh_every": 2, "bins": 40, "min_count": 1, "coverage": 0.1}
     schedule, plain = inx.InfoNoise(backend="triton", **options), inx.InfoNoise(**options)
     counter = CompileCounterWithBackend("aot_eager")
     fast = torch.compile(lambda s, x: s.advance(x, x.square()), backend=counter, fullgraph=True)

@@ -107,8 +107,8 @@ def advance_(
             step_kernel[(1,)](
                 ring, count, mmse, cdf, stats, counters, rng, grid, params, *inputs, *strides,
                 next_group, *strides_of(next_group), out, moments, groups, batch, n,
-                **padded(bins), C=capacity, BLOCK=BLOCK, TILE=TILE, DRAW=DRAW, RINGS=RINGS, SLOTS=SLOTS, REFRESH=groups == 1,
-                **options(bins if groups == 1 else 0),
+                **padded(bins), C=capacity, BLOCK=BLOCK, TILE=TILE, DRAW=DRAW, RINGS=RINGS, SLOTS=SLOTS,
+                REFRESH=groups == 1, **options(bins if groups == 1 else 0),
             )  # fmt: skip
         if large or groups > 1:
             launch_moments(ring, count, moments, counters, params)

@@ -69,8 +69,8 @@ def padded(bins: int) -> dict[str, int]:
 
 
 def options(bins: int = 0) -> dict[str, Any]:
-    """Launch options: fused multiply-adds off on every Triton; four float64 of a table a thread."""
-    warps = min(16, max(4, triton.next_power_of_2(bins) // 128))
+    """Launch options: fused multiply-adds off on every Triton; warps for a table of so many bins."""
+    warps = min(16, max(4, triton.next_power_of_2(bins) // 64))
     return {"num_warps": warps, "num_stages": 1, "enable_fp_fusion": False}
 
 
