@@ -1,5 +1,6 @@
 import fcntl
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,10 @@ import pytest
 import torch
 from emulated import plant, pybind11_dir
 from hypothesis import settings
+
+# Triton reads this when it decorates a kernel, which is at the first op that it serves: so it must be
+# set before any test. It changes nothing else here, since nothing else on a CPU runs Triton.
+os.environ["TRITON_INTERPRET"] = "1"
 
 ROOT = Path(__file__).parent.parent
 settings.register_profile("ci", deadline=None, derandomize=True, max_examples=60)
