@@ -34,8 +34,10 @@ def schedule_figure(schedule: InfoNoise, group: int = 0) -> Figure:
     top.errorbar(sigma, profile.mmse, profile.standard_error, color=BLUE, lw=1.2, elinewidth=0.8)
     top.set(yscale="log", ylabel="mmse")
     _filled_step(middle, profile.edges, profile.rate, BLUE, "entropy rate")
-    highest = float(profile.rate.nan_to_num().max()) or 1.0
-    middle.set(ylabel="rate, per unit log σ", yscale="log", ylim=(1e-4 * highest, 2 * highest))
+    middle.set(ylabel="rate, per unit log σ")
+    highest = float(profile.rate.nan_to_num().max())
+    if highest > 0:
+        middle.set(yscale="log", ylim=(1e-4 * highest, 2 * highest))
     gate = middle.twinx()
     gate.plot(sigma, profile.gate, color=ORANGE, lw=1.4)
     gate.set(ylim=(0, 1.05), ylabel="gate")
