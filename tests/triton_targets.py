@@ -43,20 +43,24 @@ APPROXIMATE = r"\b(?:div\.full|ex2\.approx|lg2\.approx|sqrt\.approx|v_exp_f32|v_
 TYPES = {name: SHORT[dtype] for dtype, names in POINTERS.items() for name in names}
 
 
-def source_of(kernel, bins, capacity):
-    """A kernel at a size as the compiler takes it: pointers by name, every other argument an int32."""
+def source_of(kernel, bins, capacity, plain):
+    """A kernel at a size as the compiler takes it.
+
+    Plain: contiguous float32 vectors, neither mask nor groups. Else every option, bfloat16 vectors, any stride.
+    """
     constants = padded(bins) | {
         "C": capacity, "BLOCK": record.BLOCK, "TILE": record.TILE, "DRAW": draw.BLOCK, "RINGS": moments.RINGS,
-        "SLOTS": moments.SLOTS, "REFRESH": True,
+        "SLOTS": moments.SLOTS, "REFRESH": plain,
     }  # fmt: skip
-    out = "*fp64" if kernel is moments.moments_kernel else "*fp32"
-    signature, constexprs = {}, {}
-    for i, parameter in enumerate(kernel.params):
-        name = parameter.name
-        if parameter.is_constexpr:
-            signature[name], constexprs[(i,)] = "constexpr", constants[name]
-        else:
-            signature[name] = out if name == "out" else TYPES.get(name, "i32")
+    types = TYPES | {"out": "*fp64" if kernel is moments.moments_kernel else "*fp32"}
+    if plain:
+        constants |= dict.fromkeys(("mask", "group", "next_group"))
+        constants |= dict.fromkeys(("sigma_stride", "error_stride", "u_stride"), 1)
+    else:
+        types |= {"sigma": "*bf16", "error": "*bf16", "u": "*bf16"}
+    names = [parameter.name for parameter in kernel.params]
+    signature = {name: "constexpr" if name in constants else types.get(name, "i32") for name in names}
+    constexprs = {(i,): constants[name] for i, name in enumerate(names) if name in constants}
     return ASTSource(kernel, signature, constexprs)
 
 
@@ -82,18 +86,16 @@ def hip_needs(compiled):
 
 def main(targets):
     out = []
-    for target, bins, kernel in itertools.product(targets, (64, 512), KERNELS):
+    for target, (bins, plain), kernel in itertools.product(targets, ((64, False), (512, True)), KERNELS):
         backend, arch = target.split(":")
         gpu = GPUTarget(backend, int(arch) if arch.isdigit() else arch, 64 if backend == "hip" else 32)
         launch = options(bins if kernel.__name__ in WIDE else 0)
-        compiled = triton.compile(source_of(kernel, bins, 256), target=gpu, options=launch)
+        compiled = triton.compile(source_of(kernel, bins, 256, plain), target=gpu, options=launch)
         needs = hip_needs(compiled) if backend == "hip" else cuda_needs(compiled)
         assembly = compiled.asm["amdgcn" if backend == "hip" else "ptx"]
-        needs["approximate"] = sorted(
-            set(re.findall(r"\b(?:div\.full|ex2\.approx|lg2\.approx|sqrt\.approx)\S*", assembly))
-        )
-        needs["fused"] = len(re.findall(r"\bfma\.rn\.f64", assembly))
-        out.append({"target": target, "bins": bins, "kernel": kernel.__name__, "warps": launch["num_warps"], **needs})
+        approximate = sorted(set(re.findall(APPROXIMATE, assembly)))
+        row = {"target": target, "kernel": kernel.__name__, "bins": bins, "plain": plain, "warps": launch["num_warps"]}
+        out.append(row | needs | {"approximate": approximate})
     print(json.dumps(out))
 
 

@@ -87,7 +87,7 @@ def record_many(
     count: Tensor,
     counters: Tensor,
     grid: Tensor,
-    inputs: tuple[Tensor | None, ...],
+    inputs: tuple[Tensor, Tensor, Tensor | None, Tensor | None],
     strides: tuple[int, ...],
 ) -> None:
     """Four launches: clear the histograms, rank, prefix, write."""
