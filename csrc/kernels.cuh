@@ -62,13 +62,13 @@ INX_KERNEL observe_kernel(Rings rings, Grid grid, Samples b, int workers) {   //
 INX_KERNEL advance_kernel(Rings rings, Tables t, Grid grid, const Params* params, int64_t* rng, Samples b, Draw d,
                           int workers) {   // a block a group
   INX_SHARED(shared);
-  const Params p = *params;
   const int64_t g = blockIdx.x;
   const bool alone = d.group.kind == kAbsent;   // then all samples are group 0's
   const bool draws = d.size > 0 && (!alone || g == 0);
   if (draws && threadIdx.x == blockDim.x - 1) header_of(shared)->offset = take_offset(rng, alone ? 1 : gridDim.x);
   record(rings, grid, b, g, workers, shared);
   if (draws) {
+    const Params p = *params;
     double* table = body_of<double>(shared);
     __syncthreads();
     copy_table(t.cdf + g * (grid.bins + 1), grid.bins, table);
@@ -78,7 +78,7 @@ INX_KERNEL advance_kernel(Rings rings, Tables t, Grid grid, const Params* params
       return alone || clamped_group(d.group, i, rings.groups) == g ? table : nullptr;
     });
   }
-  step_group(rings, t, grid, p, g, shared);
+  step_group(rings, t, grid, *params, g, shared);
 }
 
 // Three launches for batches beyond one block: tallies of every tile, rings and draws, counts and tables.
