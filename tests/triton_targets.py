@@ -39,7 +39,7 @@ POINTERS = {
     "bool": ("mask",),
 }
 SHORT = {"int64": "*i64", "float64": "*fp64", "float32": "*fp32", "int32": "*i32", "bool": "*i1"}
-APPROXIMATE = r"\b(?:div\.full|ex2\.approx|lg2\.approx|sqrt\.approx|v_exp_f32|v_log_f32|v_rcp_f32|v_sqrt_f32)\S*"
+APPROXIMATE = r"\b(?:div\.full|ex2\.approx|lg2\.approx|sqrt\.approx|v_exp_f32|v_log_f32|v_sqrt_f32)\S*"
 TYPES = {name: SHORT[dtype] for dtype, names in POINTERS.items() for name in names}
 
 
