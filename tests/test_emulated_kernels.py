@@ -212,7 +212,7 @@ def caught(op, seed):
 def test_every_planted_bug_is_caught(planted, bug):
     planted.plant(bug)
     found = [
-        caught(Emulated(planted, seed, one_launch=one_launch, tile=64), seed)
+        caught(Emulated(planted, seed, threads=128, one_launch=one_launch, tile=64), seed)
         for seed in SEEDS
         for one_launch in (9, 999)
     ]
