@@ -71,6 +71,8 @@ class Launch {
   static constexpr size_t kStack = 64 * 1024;
   static void enter();
   void run_block();
+  unsigned choose(const std::vector<unsigned>& ready);
+  void redraw_ranks();
   void run_warp(unsigned warp);
   void open_warp_barrier(unsigned warp);
   void fail(const char* why);
@@ -80,6 +82,8 @@ class Launch {
   std::vector<unsigned char> shared_;
   std::mt19937 random_;
   unsigned seed_, current_ = 0;
+  bool selfish_ = false;
+  std::vector<unsigned> rank_;
   std::function<void()> body_;
   ucontext_t scheduler_;
   std::string error_;
@@ -135,9 +139,25 @@ inline void Launch::fail_or_open_block_barrier() {
     if (fiber.state == kAtWarpBarrier) return fail("lanes of one warp wait at different barriers");
   }
   for (Fiber& fiber : fibers_) fiber.state = kReady;
+  redraw_ranks();
+}
+
+// Between two block barriers either a warp at random each time, or one that keeps the others waiting.
+inline unsigned Launch::choose(const std::vector<unsigned>& ready) {
+  if (seed_ == 0) return ready.front();
+  if (seed_ == 1) return ready.back();
+  if (!selfish_) return ready[random_() % ready.size()];
+  return *std::max_element(ready.begin(), ready.end(), [&](unsigned a, unsigned b) { return rank_[a] < rank_[b]; });
+}
+
+inline void Launch::redraw_ranks() {
+  selfish_ = random_() % 2 == 0;
+  rank_.resize(threads / 32);
+  for (unsigned& rank : rank_) rank = random_();
 }
 
 inline void Launch::run_block() {
+  redraw_ranks();
   std::vector<unsigned> ready;
   for (;;) {
     ready.clear();
@@ -148,7 +168,7 @@ inline void Launch::run_block() {
       fail_or_open_block_barrier();
       continue;
     }
-    const unsigned warp = seed_ == 0 ? ready.front() : seed_ == 1 ? ready.back() : ready[random_() % ready.size()];
+    const unsigned warp = choose(ready);
     run_warp(warp);
     if (error_.empty()) open_warp_barrier(warp);
   }
