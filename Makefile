@@ -1,4 +1,4 @@
-# make install | demo | test | bench | lint | clean.   TORCH picks the torch to install.
+# make install | demo | test | bench | lint | cuda-check | clean.   TORCH picks the torch to install.
 VENV ?= .venv
 TORCH ?= torch==2.13.0
 PYTHON ?= python3
@@ -8,7 +8,7 @@ export OMP_NUM_THREADS ?= 1
 INSTALLED := $(VENV)/.installed
 BUILD_INPUTS := setup.py pyproject.toml CMakeLists.txt $(wildcard csrc/*)
 
-.PHONY: install demo test bench lint clean
+.PHONY: install demo test bench lint cuda-check clean
 
 install: $(INSTALLED)
 
@@ -40,6 +40,9 @@ lint: install
 	lint-imports
 	codespell
 	torch-abi-audit --check torch infonoise_ext/_C.abi3.so
+
+cuda-check: install
+	scripts/compile_cuda.sh
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info infonoise_ext/_C.abi3.so

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -11,13 +12,18 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent
-CUDA_SOURCE = ROOT / "csrc" / "ops_cuda.cu"
 
 
 def torch_dir() -> Path | None:
     """Folder of the installed torch, without importing it."""
     spec = importlib.util.find_spec("torch")
     return None if spec is None or spec.origin is None else Path(spec.origin).parent
+
+
+def torch_has_cuda() -> bool:
+    """Whether the installed torch is a CUDA build."""
+    folder = torch_dir()
+    return folder is not None and runpy.run_path(str(folder / "version.py")).get("cuda") is not None
 
 
 def missing_tools() -> list[str]:
@@ -33,16 +39,14 @@ def missing_tools() -> list[str]:
 
 
 def cuda_enabled() -> bool:
-    """What INFONOISE_CUDA (0, 1 or auto) means on this machine."""
+    """What INFONOISE_CUDA means here: 0, 1, or auto (with nvcc and a CUDA build of torch)."""
     choice = os.environ.get("INFONOISE_CUDA", "auto")
     if choice not in ("0", "1", "auto"):
         raise ValueError(f"INFONOISE_CUDA is {choice!r}, but must be 0, 1 or auto")
     nvcc = shutil.which("nvcc")
     if choice == "1" and nvcc is None:
         raise RuntimeError("INFONOISE_CUDA=1, but nvcc is not on the PATH: install the CUDA toolkit, or use auto")
-    if choice == "1" and not CUDA_SOURCE.exists():
-        raise RuntimeError("INFONOISE_CUDA=1, but this version has no CUDA C++ ops: eager torch serves CUDA tensors")
-    return choice != "0" and nvcc is not None and CUDA_SOURCE.exists()
+    return choice == "1" or (choice == "auto" and nvcc is not None and torch_has_cuda())
 
 
 class CMakeBuild(build_ext):

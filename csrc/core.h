@@ -7,7 +7,7 @@
 #include <cstring>
 
 #if defined(__CUDACC__)
-#define INX_HD __host__ __device__ __forceinline__
+#define INX_HD __device__ __forceinline__   // nvcc builds these for the GPU alone
 #else
 #define INX_HD inline
 #endif
@@ -46,6 +46,13 @@ enum Stat { kPivot, kCoverage, kDrift, kInformation, kKept, kStats };
 // Columns of the moments of a bin, float64 [G, K, kMoments].
 enum Moment { kCount, kSum, kSquares, kMoments };
 
+struct Rings {
+  float* ring;                // [G, K, C]
+  int64_t* count;             // [G, K]
+  int64_t* counters;          // [G, kCounters]
+  int64_t groups, capacity;
+};
+
 // Philox4x32-10, Salmon et al. 2011: c holds the counter and receives the four words.
 INX_HD void philox(uint32_t c[4], uint32_t key0, uint32_t key1) {
   for (int round = 0; round < 10; ++round) {
@@ -60,6 +67,20 @@ INX_HD void philox(uint32_t c[4], uint32_t key0, uint32_t key1) {
   }
 }
 
+struct Stream {               // the draw of one call
+  uint64_t seed, offset;
+  int64_t first, total;       // of stratified sampling: this rank's first stratum, and all strata
+};
+
+// The four words of samples 4 * block to 4 * block + 3.
+INX_HD void draw_words(const Params& p, const Stream& s, int64_t block, uint32_t words[4]) {
+  words[0] = uint32_t(block);
+  words[1] = uint32_t(p.rank);
+  words[2] = uint32_t(s.offset);
+  words[3] = uint32_t(s.offset >> 32);
+  philox(words, uint32_t(s.seed), uint32_t(s.seed >> 32));
+}
+
 INX_HD double uniform(uint32_t word) { return (word + 0.5) * 0x1p-32; }
 
 // log2 of a positive normal float to 7e-4, which guesses a bin that exact comparisons then settle.
@@ -71,6 +92,29 @@ INX_HD float rough_log2(float x) {
   float m;
   std::memcpy(&m, &bits, sizeof m);
   return exponent + (((0.15824871f * m - 1.05187504f) * m + 3.04788416f) * m - 2.15362072f);
+}
+
+// What a sigma must satisfy to be recorded, and what guess_bin needs.
+struct Range {
+  double low, high;
+  float offset, scale;
+};
+
+INX_HD Range range_of(const double* edges, int bins) {
+  const double first = std::log2(edges[0]), last = std::log2(edges[bins]);
+  return {edges[0] * (1 - kEdgeTolerance), edges[bins] * (1 + kEdgeTolerance), float(first),
+          float(bins / (last - first))};
+}
+
+// Why a sample is not recorded; kCounters when it is. Earlier causes hide later ones.
+INX_HD Counter skip_cause(bool masked, bool known, float sigma, bool inside, float error) {
+  return masked                 ? kMasked
+         : !known               ? kBadGroup
+         : !std::isfinite(sigma) ? kNonfiniteSigma
+         : !inside              ? kOutOfRange
+         : !std::isfinite(error) ? kNonfiniteError
+         : error < 0            ? kNegativeError
+                                : kCounters;
 }
 
 INX_HD int guess_bin(float sigma, float offset, float scale, int bins) {
@@ -132,6 +176,11 @@ INX_HD float clamp_sigma(double sigma, const double* edges, int bins) {
 
 INX_HD double gate(double sigma, double pivot, double power) {   // Eq. 17
   return 1.0 / (1.0 + std::pow(pivot / sigma, power));
+}
+
+INX_HD bool refresh_is_due(const Params& p, int64_t steps) {
+  const int64_t past = steps - int64_t(p.warmup);
+  return past >= 0 && past % int64_t(p.refresh_every) == 0;
 }
 
 INX_HD double safe_log(double x) { return std::log(x > kTiny ? x : kTiny); }

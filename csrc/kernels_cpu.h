@@ -17,38 +17,23 @@ struct Batch {                // one chunk, converted; null mask or group: all t
   int size;
 };
 
-struct Rings {
-  float* ring;                // [G, K, C]
-  int64_t* count;             // [G, K]
-  int64_t* counters;          // [G, kCounters]
-  int64_t groups, capacity;
-};
-
 // Appends a chunk to the FIFO rings of its bins, in batch order; what cannot be recorded is counted.
 inline void observe_chunk(const Rings& s, const Grid& grid, const Batch& b) {
   const double* edges = grid.row(kEdges);
   const int bins = grid.bins;
-  const double low = edges[0] * (1 - kEdgeTolerance), high = edges[bins] * (1 + kEdgeTolerance);
-  const float offset = float(std::log2(edges[0]));
-  const float scale = float(bins / (std::log2(edges[bins]) - std::log2(edges[0])));
+  const Range range = range_of(edges, bins);
   const bool power_of_two = (s.capacity & (s.capacity - 1)) == 0;
   int guess[kChunk];
-  for (int i = 0; i < b.size; ++i) guess[i] = guess_bin(b.sigma[i], offset, scale, bins);
+  for (int i = 0; i < b.size; ++i) guess[i] = guess_bin(b.sigma[i], range.offset, range.scale, bins);
   for (int i = 0; i < b.size; ++i) {
     int64_t group = b.group ? b.group[i] : 0;
     const bool known = uint64_t(group) < uint64_t(s.groups);
     if (!known) group = 0;
     int64_t* counters = s.counters + group * kCounters;
     const float sigma = b.sigma[i], error = b.error[i];
-    const bool inside = sigma >= low && sigma <= high;
-    if ((b.mask && !b.mask[i]) || !known || !inside || !(error >= 0) || !std::isfinite(error)) {
-      const Counter cause = b.mask && !b.mask[i]     ? kMasked
-                            : !known                 ? kBadGroup
-                            : !std::isfinite(sigma)  ? kNonfiniteSigma
-                            : !inside                ? kOutOfRange
-                            : !std::isfinite(error)  ? kNonfiniteError
-                                                     : kNegativeError;
-      counters[cause] += 1;
+    const bool masked = b.mask && !b.mask[i], inside = sigma >= range.low && sigma <= range.high;
+    if (masked || !known || !inside || !(error >= 0) || !std::isfinite(error)) {
+      counters[skip_cause(masked, known, sigma, inside, error)] += 1;
       continue;
     }
     const int64_t bin = group * bins + settle_bin(sigma, guess[i], edges, bins);
@@ -76,24 +61,12 @@ inline void ring_moments(const float* ring, const int64_t* count, int bins, int6
   }
 }
 
-struct Stream {               // the draw of one call
-  uint64_t seed, offset;
-  int64_t first, total;       // of stratified sampling: this rank's first stratum, and all strata
-};
-
 // u of the chunk of samples that starts at `start`, a multiple of 4.
 inline void draw_uniforms(const Params& p, const Stream& s, int64_t start, int size, double* u) {
   constexpr int kBlocks = kChunk / 4;
   const int blocks = (size + 3) / 4;
   uint32_t words[kBlocks][4];
-  for (int j = 0; j < blocks; ++j) {
-    uint32_t* c = words[j];
-    c[0] = uint32_t(start / 4 + j);
-    c[1] = uint32_t(p.rank);
-    c[2] = uint32_t(s.offset);
-    c[3] = uint32_t(s.offset >> 32);
-    philox(c, uint32_t(s.seed), uint32_t(s.seed >> 32));
-  }
+  for (int j = 0; j < blocks; ++j) draw_words(p, s, start / 4 + j, words[j]);
   const uint32_t* word = words[0];
   for (int i = 0; i < size; ++i) u[i] = uniform(word[i]);
   if (p.stratified > 0)
@@ -140,11 +113,6 @@ void invert_chunk(const Params& p, const Grid& grid, const double* cdf, const do
   for (int i = 0; i < size; ++i) x[i] = exp_plain(x[i]);
   const double* edges = grid.row(kEdges);
   for (int i = 0; i < size; ++i) sigma[i] = clamp_sigma(x[i], edges, grid.bins);
-}
-
-inline bool refresh_is_due(const Params& p, int64_t steps) {
-  const int64_t past = steps - int64_t(p.warmup);
-  return past >= 0 && past % int64_t(p.refresh_every) == 0;
 }
 
 }  // namespace infonoise

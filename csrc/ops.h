@@ -1,4 +1,4 @@
-// Argument checks of the ops, on top of the LibTorch stable ABI.
+// Argument checks that the CPU and the CUDA ops share, on top of the LibTorch stable ABI.
 #pragma once
 
 #include <torch/csrc/stable/library.h>
@@ -11,7 +11,7 @@
 #include <initializer_list>
 #include <optional>
 
-#include "core.h"
+#include "refresh.h"
 
 namespace infonoise {
 
@@ -73,6 +73,78 @@ inline void check_group(const OptionalTensor& group, const char* name, int64_t l
   const ScalarType type = group->scalar_type();
   STD_TORCH_CHECK(type == ScalarType::Long || type == ScalarType::Int, "infonoise: ", name,
                   " must be int64 or int32, got ", type_name(type));
+}
+
+inline Grid grid_of(const Tensor& grid) {
+  STD_TORCH_CHECK(grid.dim() == 2 && grid.size(1) >= 2 && grid.size(1) <= kMaxBins + 1,
+                  "infonoise: grid must be [", int(kGridRows), ", K + 1] with K at most ", kMaxBins);
+  const int64_t columns = grid.size(1);
+  return {state_ptr<double>(grid, "grid", ScalarType::Double, {kGridRows, columns}), int(columns - 1)};
+}
+
+inline const Params* params_of(const Tensor& params) {
+  return reinterpret_cast<const Params*>(state_ptr<double>(params, "params", ScalarType::Double, {kParams}));
+}
+
+inline int64_t* rng_of(const Tensor& rng) { return state_ptr<int64_t>(rng, "rng", ScalarType::Long, {2}); }
+
+inline int64_t* counters_of(const Tensor& counters, int64_t groups) {
+  return state_ptr<int64_t>(counters, "counters", ScalarType::Long, {groups, kCounters});
+}
+
+inline double* cdf_of(const Tensor& cdf, int bins) {
+  return state_ptr<double>(cdf, "cdf", ScalarType::Double, {cdf.dim() ? cdf.size(0) : 0, bins + 1});
+}
+
+inline double* moments_of(const Tensor& moments, int bins) {
+  return state_ptr<double>(moments, "moments", ScalarType::Double,
+                           {moments.dim() ? moments.size(0) : 0, bins, kMoments});
+}
+
+inline Tensor new_moments(const Tensor& ring) {
+  return torch::stable::new_empty(ring, {ring.size(0), ring.size(1), int64_t(kMoments)}, ScalarType::Double);
+}
+
+// Without counters: `bin_stats` needs none.
+inline Rings rings_of(const Tensor& ring, const Tensor& count) {
+  STD_TORCH_CHECK(ring.dim() == 3 && ring.size(2) > 0, "infonoise: ring must be [G, K, C] with C > 0");
+  const int64_t groups = ring.size(0), bins = ring.size(1), capacity = ring.size(2);
+  return {state_ptr<float>(ring, "ring", ScalarType::Float, {groups, bins, capacity}),
+          state_ptr<int64_t>(count, "count", ScalarType::Long, {groups, bins}), nullptr, groups, capacity};
+}
+
+inline Rings rings_of(const Tensor& ring, const Tensor& count, const Tensor& counters, int bins) {
+  Rings rings = rings_of(ring, count);
+  STD_TORCH_CHECK(ring.size(1) == bins, "infonoise: ring has the wrong shape for this grid");
+  rings.counters = counters_of(counters, rings.groups);
+  return rings;
+}
+
+inline Tables tables_of(const Tensor& mmse, const Tensor& cdf, const Tensor& stats, int64_t groups, int bins) {
+  return {state_ptr<double>(mmse, "mmse", ScalarType::Double, {groups, bins}),
+          state_ptr<double>(cdf, "cdf", ScalarType::Double, {groups, bins + 1}),
+          state_ptr<double>(stats, "stats", ScalarType::Double, {groups, kStats})};
+}
+
+inline void check_samples(const Tensor& sigma, const Tensor& error, const OptionalTensor& mask,
+                          const OptionalTensor& group) {
+  check_batch(sigma, "sigma", -1, "");
+  check_floating(sigma, "sigma");
+  check_floating(error, "error");
+  check_batch(error, "error", sigma.numel(), "sigma");
+  check_mask(mask, sigma.numel());
+  check_group(group, "group", sigma.numel(), "sigma");
+}
+
+inline void check_draw(int64_t n, const OptionalTensor& group, const char* name) {
+  STD_TORCH_CHECK(n >= 0, "infonoise: n must be at least 0, got ", n);
+  check_group(group, name, n, "the n samples");
+}
+
+inline void check_uniforms(const Tensor& u, const OptionalTensor& group) {
+  check_floating(u, "u");
+  check_batch(u, "u", -1, "");
+  check_group(group, "group", u.numel(), "u");
 }
 
 }  // namespace infonoise

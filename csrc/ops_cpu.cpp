@@ -69,35 +69,12 @@ class Groups {
   bool wide_ = true, present_;
 };
 
-Grid grid_of(const Tensor& grid) {
-  STD_TORCH_CHECK(grid.dim() == 2 && grid.size(1) >= 2 && grid.size(1) <= kMaxBins + 1,
-                  "infonoise: grid must be [", int(kGridRows), ", K + 1] with K at most ", kMaxBins);
-  const int64_t columns = grid.size(1);
-  return {state_ptr<double>(grid, "grid", ScalarType::Double, {kGridRows, columns}), int(columns - 1)};
-}
-
-const Params& params_of(const Tensor& params) {
-  return *reinterpret_cast<const Params*>(
-      state_ptr<double>(params, "params", ScalarType::Double, {kParams}));
-}
-
-Rings rings_of(const Tensor& ring, const Tensor& count, const Tensor& counters, int bins) {
-  STD_TORCH_CHECK(ring.dim() == 3 && ring.size(2) > 0, "infonoise: ring must be [G, K, C] with C > 0");
-  const int64_t groups = ring.size(0), capacity = ring.size(2);
-  return {state_ptr<float>(ring, "ring", ScalarType::Float, {groups, bins, capacity}),
-          state_ptr<int64_t>(count, "count", ScalarType::Long, {groups, bins}),
-          state_ptr<int64_t>(counters, "counters", ScalarType::Long, {groups, kCounters}), groups, capacity};
-}
+const Params& params_at(const Tensor& params) { return *params_of(params); }
 
 void observe_rows(const Rings& rings, const Grid& grid, const Tensor& sigma, const Tensor& error,
                   const OptionalTensor& mask, const OptionalTensor& group) {
-  check_batch(sigma, "sigma", -1, "");
-  check_floating(sigma, "sigma");
-  check_floating(error, "error");
+  check_samples(sigma, error, mask, group);
   const int64_t batch = sigma.numel();
-  check_batch(error, "error", batch, "sigma");
-  check_mask(mask, batch);
-  check_group(group, "group", batch, "sigma");
   const Floats<float> sigmas(sigma), errors(error);
   const Groups groups(group);
   const bool* masks = mask ? static_cast<const bool*>(mask->data_ptr()) : nullptr;
@@ -119,7 +96,7 @@ template <class Fill>
 Tensor inverted(const Params& p, const Grid& grid, const Tensor& cdf, int64_t n, const OptionalTensor& group,
                 const Fill& fill) {
   const int64_t groups = cdf.size(0);
-  const double* table = state_ptr<double>(cdf, "cdf", ScalarType::Double, {groups, grid.bins + 1});
+  const double* table = cdf_of(cdf, grid.bins);
   Tensor out = torch::stable::new_empty(cdf, {n}, ScalarType::Float);
   float* sigma = static_cast<float*>(out.data_ptr());
   const Groups reader(group);
@@ -144,9 +121,8 @@ Tensor inverted(const Params& p, const Grid& grid, const Tensor& cdf, int64_t n,
 
 Tensor draw(const Params& p, const Grid& grid, const Tensor& cdf, const Tensor& rng, int64_t n,
             const OptionalTensor& group) {
-  STD_TORCH_CHECK(n >= 0, "infonoise: n must be at least 0, got ", n);
-  check_group(group, "group", n, "the n samples");
-  int64_t* state = state_ptr<int64_t>(rng, "rng", ScalarType::Long, {2});
+  check_draw(n, group, "group");
+  int64_t* state = rng_of(rng);
   const Stream stream{uint64_t(state[0]), uint64_t(state[1]), int64_t(p.rank) * n, int64_t(p.world) * n};
   Tensor out = inverted(p, grid, cdf, n, group, [&](int64_t start, int size, double* u) {
     draw_uniforms(p, stream, start, size, u);
@@ -156,17 +132,6 @@ Tensor draw(const Params& p, const Grid& grid, const Tensor& cdf, const Tensor& 
   return out;
 }
 
-struct Tables {
-  double *mmse, *cdf, *stats;
-  Tables(const Tensor& m, const Tensor& c, const Tensor& s, int64_t groups, int bins)
-      : mmse(state_ptr<double>(m, "mmse", ScalarType::Double, {groups, bins})),
-        cdf(state_ptr<double>(c, "cdf", ScalarType::Double, {groups, bins + 1})),
-        stats(state_ptr<double>(s, "stats", ScalarType::Double, {groups, kStats})) {}
-  Group group(int64_t g, int bins, const double* moments, int64_t* counters) const {
-    return {moments, mmse + g * bins, cdf + g * (bins + 1), stats + g * kStats, counters + g * kCounters};
-  }
-};
-
 void observe_(const Tensor& ring, const Tensor& count, const Tensor& counters, const Tensor& grid,
               const Tensor& sigma, const Tensor& error, const OptionalTensor& mask,
               const OptionalTensor& group) {
@@ -175,41 +140,37 @@ void observe_(const Tensor& ring, const Tensor& count, const Tensor& counters, c
 }
 
 Tensor bin_stats(const Tensor& ring, const Tensor& count) {
-  STD_TORCH_CHECK(ring.dim() == 3, "infonoise: ring must be [G, K, C]");
-  const int64_t groups = ring.size(0), bins = ring.size(1), capacity = ring.size(2);
-  const float* losses = state_ptr<float>(ring, "ring", ScalarType::Float, {groups, bins, capacity});
-  const int64_t* written = state_ptr<int64_t>(count, "count", ScalarType::Long, {groups, bins});
-  Tensor out = torch::stable::new_empty(ring, {groups, bins, int64_t(kMoments)}, ScalarType::Double);
-  ring_moments(losses, written, int(groups * bins), capacity, static_cast<double*>(out.data_ptr()));
+  const Rings r = rings_of(ring, count);
+  Tensor out = new_moments(ring);
+  ring_moments(r.ring, r.count, int(r.groups * ring.size(1)), r.capacity, static_cast<double*>(out.data_ptr()));
   return out;
 }
 
 void refresh_(const Tensor& moments, const Tensor& mmse, const Tensor& cdf, const Tensor& stats,
               const Tensor& counters, const Tensor& grid, const Tensor& params) {
   const Grid g = grid_of(grid);
-  STD_TORCH_CHECK(moments.dim() == 3, "infonoise: moments must be [G, K, ", int(kMoments), "]");
+  const double* m = moments_of(moments, g.bins);
   const int64_t groups = moments.size(0);
-  const double* m = state_ptr<double>(moments, "moments", ScalarType::Double, {groups, g.bins, kMoments});
-  int64_t* counts = state_ptr<int64_t>(counters, "counters", ScalarType::Long, {groups, kCounters});
-  const Tables tables(mmse, cdf, stats, groups, g.bins);
-  double work[2 * kMaxBins];
-  for (int64_t i = 0; i < groups; ++i)
-    refresh_group(params_of(params), g, tables.group(i, g.bins, m + i * g.bins * kMoments, counts), work);
+  int64_t* counts = counters_of(counters, groups);
+  const Tables tables = tables_of(mmse, cdf, stats, groups, g.bins);
+  double work[2 * kMaxBins + kTold];
+  for (int64_t i = 0; i < groups; ++i) {
+    measured_means(Alone(), params_at(params), g.bins, m + i * g.bins * kMoments, work);
+    refresh_group(Alone(), params_at(params), g, group_of(tables, counts, g.bins, i), work);
+  }
 }
 
 Tensor sample_(const Tensor& cdf, const Tensor& rng, const Tensor& grid, const Tensor& params, int64_t n,
                const OptionalTensor& group) {
-  return draw(params_of(params), grid_of(grid), cdf, rng, n, group);
+  return draw(params_at(params), grid_of(grid), cdf, rng, n, group);
 }
 
 Tensor icdf(const Tensor& cdf, const Tensor& grid, const Tensor& params, const Tensor& u,
             const OptionalTensor& group) {
   const Grid g = grid_of(grid);
-  check_floating(u, "u");
-  check_batch(u, "u", -1, "");
-  check_group(group, "group", u.numel(), "u");
+  check_uniforms(u, group);
   const Floats<double> values(u);
-  return inverted(params_of(params), g, cdf, u.numel(), group,
+  return inverted(params_at(params), g, cdf, u.numel(), group,
                   [&](int64_t start, int size, double* scratch) { return values.read(start, size, scratch); });
 }
 
@@ -218,18 +179,19 @@ Tensor advance_(const Tensor& ring, const Tensor& count, const Tensor& mmse, con
                 const Tensor& params, const Tensor& sigma, const Tensor& error, const OptionalTensor& mask,
                 const OptionalTensor& group, int64_t n, const OptionalTensor& next_group) {
   const Grid g = grid_of(grid);
-  const Params& p = params_of(params);
+  const Params& p = params_at(params);
   const Rings rings = rings_of(ring, count, counters, g.bins);
-  const Tables tables(mmse, cdf, stats, rings.groups, g.bins);
-  check_group(next_group, "next_group", n, "the n samples");
+  const Tables tables = tables_of(mmse, cdf, stats, rings.groups, g.bins);
+  check_draw(n, next_group, "next_group");
   observe_rows(rings, g, sigma, error, mask, group);
   Tensor next = draw(p, g, cdf, rng, n, next_group);
-  double moments[kMoments * kMaxBins], work[2 * kMaxBins];
+  double moments[kMoments * kMaxBins], work[2 * kMaxBins + kTold];
   for (int64_t i = 0; i < rings.groups; ++i) {
     if (!refresh_is_due(p, ++rings.counters[i * kCounters + kSteps])) continue;
     const int64_t first = i * g.bins;
     ring_moments(rings.ring + first * rings.capacity, rings.count + first, g.bins, rings.capacity, moments);
-    refresh_group(p, g, tables.group(i, g.bins, moments, rings.counters), work);
+    measured_means(Alone(), p, g.bins, moments, work);
+    refresh_group(Alone(), p, g, group_of(tables, rings.counters, g.bins, i), work);
   }
   return next;
 }

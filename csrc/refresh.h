@@ -6,13 +6,28 @@
 
 namespace infonoise {
 
+// The threads that share one refresh: this one of the CPU, or a block of the GPU. Loops over bins run
+// from first() by step(); sums and searches belong to the thread whose first() is 0.
+struct Alone {
+  INX_HD int first() const { return 0; }
+  INX_HD int step() const { return 1; }
+  INX_HD void sync() const {}
+};
+
 struct Group {            // pointers into the state tensors of one group
-  const double* moments;  // [K, 3]
   double* mmse;           // [K]
   double* cdf;            // [K + 1]
   double* stats;          // [kStats]
   int64_t* counters;      // [kCounters]
 };
+
+struct Tables {           // of all groups
+  double *mmse, *cdf, *stats;
+};
+
+INX_HD Group group_of(const Tables& t, int64_t* counters, int bins, int64_t g) {
+  return {t.mmse + g * bins, t.cdf + g * (bins + 1), t.stats + g * kStats, counters + g * kCounters};
+}
 
 struct Grid {
   const double* rows;     // [kGridRows, K + 1]
@@ -20,65 +35,68 @@ struct Grid {
   INX_HD const double* row(GridRow r) const { return rows + r * (bins + 1); }
 };
 
+constexpr int kTold = 2;  // values that one thread of a team tells the others
+
+// The mean of a bin that holds enough losses; -1 of any other.
+INX_HD double measured_mean(const Params& p, double count, double sum) {
+  return count >= p.min_count ? sum / count : -1.0;
+}
+
+template <class Team>
+INX_HD void measured_means(const Team& team, const Params& p, int bins, const double* moments, double* means) {
+  for (int k = team.first(); k < bins; k += team.step())
+    means[k] = measured_mean(p, moments[k * kMoments + kCount], moments[k * kMoments + kSum]);
+}
+
 // Step 1: the mass of the table that no measured bin carries; -1 when no bin is measured.
-INX_HD double unmeasured_mass(const Params& p, int bins, const double* moments, const double* cdf) {
+INX_HD double unmeasured_mass(int bins, const double* means, const double* mass) {
   double missing = 0;
   bool any = false;
   for (int k = 0; k < bins; ++k) {
-    if (moments[k * kMoments + kCount] >= p.min_count) any = true;
-    else missing += cdf[k + 1] - cdf[k];
+    if (means[k] < 0) missing += mass[k];
+    else any = true;
   }
   return any ? missing : -1;
 }
 
 // Step 2.
-INX_HD void update_mmse(const Params& p, int bins, const double* moments, double* mmse) {
-  for (int k = 0; k < bins; ++k) {
-    const double count = moments[k * kMoments + kCount];
-    if (count < p.min_count) continue;
-    const double mean = moments[k * kMoments + kSum] / count;
-    mmse[k] = mmse[k] < 0 ? mean : (1 - p.ema) * mmse[k] + p.ema * mean;
-  }
+INX_HD double moved_mmse(const Params& p, double old, double mean) {
+  if (mean < 0) return old;
+  return old < 0 ? mean : (1 - p.ema) * old + p.ema * mean;
 }
 
 // Steps 3 and 4: fill the gaps, clamp to the bound, rho = m / sigma^2 (Eq. 11 per unit log sigma).
-INX_HD void fill_rate(const Grid& grid, const double* mmse, double* rho) {
-  const double *sigma = grid.row(kSigma), *bound = grid.row(kBound);
-  int below = -1, above = -1;
-  for (int k = 0; k < grid.bins; ++k) {
-    if (mmse[k] >= 0) below = k;
-    if (above < k)
-      for (above = k; above < grid.bins && mmse[above] < 0;) ++above;
-    double m;
-    if (below == k) {
-      m = mmse[k];
-    } else if (below < 0) {
-      const double ratio = sigma[k] / sigma[above];
-      m = mmse[above] * ratio * ratio;
-    } else if (above == grid.bins) {
-      m = mmse[below];
-    } else {
-      const double low = safe_log(mmse[below]), high = safe_log(mmse[above]);
-      m = std::exp(low + (high - low) * (double(k - below) / (above - below)));
-    }
-    m = m < bound[k] ? m : bound[k];
-    rho[k] = m / (sigma[k] * sigma[k]);
+INX_HD double filled_rate(const Grid& grid, const double* mmse, int k) {
+  const double* sigma = grid.row(kSigma);
+  int below = k, above = k;
+  while (below >= 0 && mmse[below] < 0) --below;
+  while (above < grid.bins && mmse[above] < 0) ++above;
+  double m;
+  if (below == k) {
+    m = mmse[k];
+  } else if (below < 0) {
+    const double ratio = sigma[k] / sigma[above];
+    m = mmse[above] * ratio * ratio;
+  } else if (above == grid.bins) {
+    m = mmse[below];
+  } else {
+    const double low = safe_log(mmse[below]), high = safe_log(mmse[above]);
+    m = std::exp(low + (high - low) * (double(k - below) / (above - below)));
   }
+  const double bound = grid.row(kBound)[k];
+  m = m < bound ? m : bound;
+  return m / (sigma[k] * sigma[k]);
 }
 
-INX_HD void smooth_rate(const Params& p, int bins, double* rho, double* log_rho) {
-  if (p.smooth <= 0) return;
-  for (int k = 0; k < bins; ++k) log_rho[k] = safe_log(rho[k]);
+INX_HD double smoothed_rate(const Params& p, int bins, const double* log_rho, int k) {
   const int radius = int(3 * p.smooth);
-  for (int k = 0; k < bins; ++k) {
-    double total = 0, weight = 0;
-    for (int j = k < radius ? 0 : k - radius; j <= k + radius && j < bins; ++j) {
-      const double distance = (j - k) / p.smooth, w = std::exp(-0.5 * distance * distance);
-      total += w * log_rho[j];
-      weight += w;
-    }
-    rho[k] = std::exp(total / weight);
+  double total = 0, weight = 0;
+  for (int j = k < radius ? 0 : k - radius; j <= k + radius && j < bins; ++j) {
+    const double distance = (j - k) / p.smooth, w = std::exp(-0.5 * distance * distance);
+    total += w * log_rho[j];
+    weight += w;
   }
+  return std::exp(total / weight);
 }
 
 // Eq. 18: beyond the last centre where r reaches p * max r, log-log interpolated.
@@ -132,64 +150,104 @@ INX_HD double power_law(const Params& p, const Grid& grid, const double* log_r, 
   return last == grid.bins - 1 ? 0.0 : grid.row(kSigma)[last];
 }
 
-// Step 5.
-INX_HD double find_pivot(const Params& p, const Grid& grid, const double* rho, double* log_r) {
-  if (p.pivot_rule == kFixed) return p.pivot_value;
-  int first = -1;
-  for (int k = 0; k < grid.bins; ++k) {
-    const double r = rho[k] / grid.row(kSigma)[k];
-    log_r[k] = safe_log(r);
-    if (first < 0 && r > kTiny) first = k;
-  }
-  if (first < 0) return 0;
+// Step 5, for one thread: `log_r` is of r = rho / sigma.
+INX_HD double searched_pivot(const Params& p, const Grid& grid, const double* rho, const double* log_r) {
+  int first = 0;
+  while (first < grid.bins && !(rho[first] / grid.row(kSigma)[first] > kTiny)) ++first;
+  if (first == grid.bins) return 0;
   if (p.pivot_rule == kOnset) return std::fmin(onset(p, grid, log_r), valley(grid, rho));
   return power_law(p, grid, log_r, first);
 }
 
-// Steps 6 and 7, into `cdf`; false leaves the old table.
-INX_HD bool build_table(const Params& p, const Grid& grid, double* rho, double pivot, Group& g) {
+template <class Team>
+INX_HD double find_pivot(const Team& team, const Params& p, const Grid& grid, const double* rho, double* log_r,
+                         double* told) {
+  if (p.pivot_rule == kFixed) return p.pivot_value;
+  for (int k = team.first(); k < grid.bins; k += team.step()) log_r[k] = safe_log(rho[k] / grid.row(kSigma)[k]);
+  team.sync();
+  if (team.first() == 0) told[0] = searched_pivot(p, grid, rho, log_r);
+  team.sync();
+  return told[0];
+}
+
+// Steps 6 and 7, into the cdf of `g`; false leaves the old table.
+template <class Team>
+INX_HD bool build_table(const Team& team, const Params& p, const Grid& grid, double pivot, const Group& g,
+                        double* rho, double* phi, double* told) {
   const double *sigma = grid.row(kSigma), *weight = grid.row(kWeight);
-  double total = 0, information = 0, kept = 0;
-  for (int k = 0; k < grid.bins; ++k) {
-    const double phi = rho[k] * gate(sigma[k], pivot, p.gate_power);   // Eqs. 13, 17
-    information += rho[k];
-    kept += phi;
-    rho[k] = phi / weight[k];                                          // Eq. 16
-    total += rho[k];
+  const bool leads = team.first() == 0;
+  double information = 0, kept = 0;
+  for (int k = team.first(); k < grid.bins; k += team.step())
+    phi[k] = rho[k] * gate(sigma[k], pivot, p.gate_power);             // Eqs. 13, 17
+  team.sync();
+  for (int k = 0; leads && k < grid.bins; ++k) information += rho[k], kept += phi[k];
+  team.sync();
+  double* density = rho;
+  for (int k = team.first(); k < grid.bins; k += team.step()) density[k] = phi[k] / weight[k];   // Eq. 16
+  team.sync();
+  if (leads) {
+    double sum = 0;
+    for (int k = 0; k < grid.bins; ++k) sum += density[k];
+    told[1] = std::isfinite(information) ? sum : 0.0;
   }
-  if (!(total > 0 && std::isfinite(total) && std::isfinite(information))) return false;
+  team.sync();
+  const double total = told[1];
+  if (!(total > 0 && std::isfinite(total))) return false;
+  for (int k = team.first(); k < grid.bins; k += team.step())
+    density[k] = (1 - p.floor) * (density[k] / total) + p.floor / grid.bins;
+  team.sync();
   double mass = 0, drift = 0;
-  for (int k = 0; k < grid.bins; ++k) {
-    mass += (1 - p.floor) * (rho[k] / total) + p.floor / grid.bins;
-    const double next = k == grid.bins - 1 || mass > 1 ? 1.0 : mass;
-    const double change = std::fabs(next - g.cdf[k + 1]);
-    drift = change > drift ? change : drift;
-    g.cdf[k + 1] = next;
+  for (int k = 0; leads && k < grid.bins; ++k) {
+    mass += density[k];
+    density[k] = k == grid.bins - 1 || mass > 1 ? 1.0 : mass;
   }
-  g.stats[kPivot] = pivot;
-  g.stats[kDrift] = drift;
-  g.stats[kInformation] = information * p.width;
-  g.stats[kKept] = kept / information;
+  team.sync();
+  double* change = phi;
+  for (int k = team.first(); k < grid.bins; k += team.step()) {
+    change[k] = std::fabs(density[k] - g.cdf[k + 1]);
+    g.cdf[k + 1] = density[k];
+  }
+  team.sync();
+  if (leads) {
+    for (int k = 0; k < grid.bins; ++k) drift = change[k] > drift ? change[k] : drift;
+    g.stats[kPivot] = pivot;
+    g.stats[kDrift] = drift;
+    g.stats[kInformation] = information * p.width;
+    g.stats[kKept] = kept / information;
+  }
   return true;
 }
 
-// `work` holds 2 K doubles.
-INX_HD void refresh_group(const Params& p, const Grid& grid, Group g, double* work) {
-  const double missing = unmeasured_mass(p, grid.bins, g.moments, g.cdf);
-  g.stats[kCoverage] = missing < 0 ? 0 : 1 - missing;
+// `work` holds 2 K + kTold doubles, of which the first K are the means of the measured bins.
+template <class Team>
+INX_HD void refresh_group(const Team& team, const Params& p, const Grid& grid, const Group& g, double* work) {
+  const int bins = grid.bins;
+  const bool leads = team.first() == 0;
+  double *means = work, *rho = work + bins, *told = work + 2 * bins;
+  for (int k = team.first(); k < bins; k += team.step()) rho[k] = g.cdf[k + 1] - g.cdf[k];
+  team.sync();
+  if (leads) told[0] = unmeasured_mass(bins, means, rho);
+  team.sync();
+  const double missing = told[0];
+  if (leads) g.stats[kCoverage] = missing < 0 ? 0 : 1 - missing;
   if (missing < 0 || missing > 1 - p.coverage) {
-    g.counters[kWaits] += 1;
-    g.counters[kStatus] = kWaiting;
+    if (leads) g.counters[kWaits] += 1, g.counters[kStatus] = kWaiting;
     return;
   }
-  update_mmse(p, grid.bins, g.moments, g.mmse);
-  double *rho = work, *logs = work + grid.bins;
-  fill_rate(grid, g.mmse, rho);
-  smooth_rate(p, grid.bins, rho, logs);
-  const double pivot = find_pivot(p, grid, rho, logs);
-  const bool good = build_table(p, grid, rho, pivot, g);
-  g.counters[good ? kRefreshes : kDegenerates] += 1;
-  g.counters[kStatus] = good ? kActive : kDegenerate;
+  for (int k = team.first(); k < bins; k += team.step()) g.mmse[k] = moved_mmse(p, g.mmse[k], means[k]);
+  team.sync();
+  for (int k = team.first(); k < bins; k += team.step()) rho[k] = filled_rate(grid, g.mmse, k);
+  team.sync();
+  double* logs = means;
+  if (p.smooth > 0) {
+    for (int k = team.first(); k < bins; k += team.step()) logs[k] = safe_log(rho[k]);
+    team.sync();
+    for (int k = team.first(); k < bins; k += team.step()) rho[k] = smoothed_rate(p, bins, logs, k);
+    team.sync();
+  }
+  const double pivot = find_pivot(team, p, grid, rho, logs, told);
+  const bool good = build_table(team, p, grid, pivot, g, rho, logs, told);
+  if (leads) g.counters[good ? kRefreshes : kDegenerates] += 1, g.counters[kStatus] = good ? kActive : kDegenerate;
 }
 
 }  // namespace infonoise

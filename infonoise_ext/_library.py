@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import importlib.util
 import os
 import shutil
 import warnings
@@ -11,8 +12,9 @@ from pathlib import Path
 import torch
 
 ENV_BACKEND = "INFONOISE_BACKEND"
-BACKENDS = ("auto", "eager")
+BACKENDS = ("auto", "eager", "triton")
 MIN_TORCH = (2, 10)
+HOW_TO_GET_TRITON = "torch's GPU builds bring it, else `pip install triton` (Linux)"
 
 
 def library_path() -> Path | None:
@@ -47,6 +49,11 @@ def load() -> str | None:
             return None
     warnings.warn(f"infonoise_ext runs on its eager torch backend; {reason}", RuntimeWarning, stacklevel=2)
     return reason
+
+
+def triton_is_installed() -> bool:
+    """Whether a triton package can be found; it is not imported."""
+    return importlib.util.find_spec("triton") is not None
 
 
 def torch_version() -> tuple[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import os
 import platform
 
 import torch
@@ -24,6 +25,8 @@ def report() -> str:
         (f"{_library.ENV_BACKEND}", _library.requested_backend()),
         ("CPU tensors", ops.serving("cpu")),
         ("CUDA tensors", f"{ops.serving('cuda')} ({_cuda_devices()})"),
+        ("XPU tensors", ops.serving("xpu")),
+        ("backend='triton'", _triton()),
     ]
     lines = [f"{name:<18} {value}" for name, value in rows]
     return "\n".join([*lines, "", *_advice()])
@@ -31,6 +34,13 @@ def report() -> str:
 
 def _loaded() -> bool:
     return ops.missing_reason is None
+
+
+def _triton() -> str:
+    if not _library.triton_is_installed():
+        return "no triton"
+    interpreted = os.environ.get("TRITON_INTERPRET") == "1"
+    return f"GPU tensors{', and CPU tensors in its interpreter' if interpreted else ''}"
 
 
 def _version(package: str) -> str:
@@ -50,6 +60,8 @@ def _advice() -> list[str]:
     advice = []
     if ops.missing_reason is not None:
         advice.append(f"C++ ops: {ops.missing_reason}")
+    if not _library.triton_is_installed():
+        advice.append(f"Triton ops for GPU tensors: {_library.HOW_TO_GET_TRITON}")
     for package, use in EXTRAS.items():
         if importlib.util.find_spec(package) is None:
             advice.append(f"{use}: pip install {package}")

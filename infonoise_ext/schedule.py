@@ -40,7 +40,7 @@ class InfoNoise:
         device: where the state lives.
         seed: 64-bit key of the random stream; None draws one from torch's generator.
         generator: the generator that None draws from.
-        backend: "auto", "eager", or None for what INFONOISE_BACKEND says.
+        backend: "auto", "eager", "triton", or None for what INFONOISE_BACKEND says.
         rank: this process among `world`; None asks torch.distributed if it is initialised.
         world: number of processes that draw together.
         history: a `History` that `step()` records refreshes into.

@@ -1,12 +1,18 @@
 import fcntl
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from emulated import plant, pybind11_dir
 from hypothesis import settings
+
+# Triton reads this when it decorates a kernel, which is at the first op that it serves: so it must be
+# set before any test. It changes nothing else here, since nothing else on a CPU runs Triton.
+os.environ["TRITON_INTERPRET"] = "1"
 
 ROOT = Path(__file__).parent.parent
 settings.register_profile("ci", deadline=None, derandomize=True, max_examples=60)
@@ -31,25 +37,48 @@ def _poisoned_empty(monkeypatch):
     monkeypatch.setattr(torch, "empty", poisoned)
 
 
-@pytest.fixture(scope="session")
-def native():
-    """`csrc/core.h` in Python, built on first use."""
+def built(*names):
+    """Test-only modules of CMakeLists.txt, built on first use."""
     build = ROOT / "build" / "native"
     build.mkdir(parents=True, exist_ok=True)
-    pybind = subprocess.run(
-        [sys.executable, "-m", "pybind11", "--cmakedir"], capture_output=True, text=True, check=True
-    )
     with (build / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        plant(ROOT / "csrc", build / "planted")
         configure = [
             "cmake", "-S", str(ROOT), "-B", str(build), "-G", "Ninja", "-DINFONOISE_TESTS=ON",
-            f"-Dpybind11_DIR={pybind.stdout.strip()}", f"-DPython_EXECUTABLE={sys.executable}",
+            f"-Dpybind11_DIR={pybind11_dir()}", f"-DPython_EXECUTABLE={sys.executable}",
             f"-DINFONOISE_OUTPUT_DIR={build}",
         ]  # fmt: skip
         subprocess.run(configure, check=True, capture_output=True)
-        subprocess.run(["cmake", "--build", str(build)], check=True, capture_output=True)
-    path = next(build.glob("_native*.so"))
-    spec = importlib.util.spec_from_file_location("_native", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+        subprocess.run(["cmake", "--build", str(build), "--target", *names], check=True, capture_output=True)
+    modules = []
+    for name in names:
+        spec = importlib.util.spec_from_file_location(name, next(build.glob(f"{name}.*so")))
+        modules.append(importlib.util.module_from_spec(spec))
+        spec.loader.exec_module(modules[-1])
+    return modules
+
+
+@pytest.fixture(scope="session")
+def native():
+    """`csrc/core.h` in Python."""
+    return built("_native")[0]
+
+
+@pytest.fixture(scope="session")
+def emulations():
+    """The CUDA kernels on CPU tensors, and a copy of them with bugs."""
+    return built("_emulated", "_planted")
+
+
+@pytest.fixture(scope="session")
+def emulated(emulations):
+    """The CUDA kernels on CPU tensors."""
+    return emulations[0]
+
+
+@pytest.fixture
+def planted(emulations):
+    """The CUDA kernels with bugs; `plant(name)` wakes one."""
+    yield emulations[1]
+    emulations[1].plant("")

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import infonoise_ext
-from infonoise_ext import eager, ops, reference
+from infonoise_ext import eager, ops, reference, triton_ops
 from infonoise_ext._schemas import NAMESPACE, SCHEMAS
 
 ROOT = Path(__file__).parent.parent
@@ -22,15 +22,21 @@ PACKAGE = Path(infonoise_ext.__file__).parent
 def test_schemas_are_complete():
     text = {
         "tests": (ROOT / "tests" / "test_ops.py").read_text() + (ROOT / "tests" / "test_compile.py").read_text(),
+        "Triton's tests": (ROOT / "tests" / "test_triton.py").read_text(),
         "benchmarks": "".join(path.read_text() for path in (ROOT / "benchmarks").glob("*.py")),
     }
+    cuda = (ROOT / "csrc" / "ops_cuda.cu").read_text()
     for name, schema in SCHEMAS.items():
         arguments = re.findall(r"(\w+)[,)]", schema.split("->")[0])
         assert list(inspect.signature(getattr(reference, name)).parameters) == arguments, name
         assert list(inspect.signature(getattr(eager, name)).parameters)[: len(arguments)] == arguments, name
+        assert list(inspect.signature(getattr(triton_ops, name)).parameters) == arguments, name
         assert list(inspect.signature(ops._FAKES[name]).parameters) in (arguments, ["args"]), name
         for key in ("CPU", "CompositeExplicitAutograd"):
             assert torch._C._dispatch_has_kernel_for_dispatch_key(f"{NAMESPACE}::{name}", key), (name, key)
+        assert f'm.impl("{name}"' in cuda, f"{name} has no CUDA implementation"
+        assert torch._C._dispatch_has_kernel_for_dispatch_key(f"{NAMESPACE}_triton::{name}", key), name
+        assert torch._C._dispatch_has_kernel_for_dispatch_key(f"{NAMESPACE}::{name}", "CUDA"), name
         for kind, source in text.items():
             assert f'"{name}"' in source, f"{name} has no row in {kind}"
 
@@ -86,6 +92,46 @@ def test_doctor_tells_what_is_there_and_what_is_missing(tmp_path):
     assert asked.stderr == ""
     wrong = run_copy(tmp_path, "import infonoise_ext", INFONOISE_BACKEND="quick")
     assert "INFONOISE_BACKEND is 'quick'" in wrong.stderr
+
+
+def test_triton_is_imported_by_no_one_who_does_not_use_it():
+    """Torch itself may import triton with its compiler, so after use only our own module tells."""
+    code = (
+        "import sys, infonoise_ext as inx; print('triton' in sys.modules)\n"
+        "inx.InfoNoise().sample(3); print('infonoise_ext.triton_ops' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["False", "False"]
+
+
+def test_without_triton_all_else_works_and_the_backend_says_how_to_get_it(tmp_path):
+    """A finder that hides triton stands for an environment without it."""
+    hide = (
+        "import sys, importlib.abc\n"
+        "class Hide(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] == 'triton': raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Hide())\n"
+        "import importlib.util; plain = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, *a: None if name == 'triton' else plain(name, *a)\n"
+        "import infonoise_ext as inx, infonoise_ext.ops as ops\n"
+        "from infonoise_ext.doctor import report\n"
+        "inx.InfoNoise(seed=1).sample(3); print(ops.serving('cuda')); print(report())\n"
+        "inx.InfoNoise(seed=1, backend='triton')\n"
+    )
+    result = subprocess.run([sys.executable, "-c", hide], cwd=ROOT, capture_output=True, text=True)
+    assert result.stdout.startswith("eager torch")
+    assert "Triton ops for GPU tensors" in result.stdout
+    assert "RuntimeError: backend 'triton' needs triton" in result.stderr
+    assert "pip install triton" in result.stderr
+
+
+def test_doctor_names_triton_for_gpu_tensors():
+    from infonoise_ext.doctor import report
+
+    assert ops.serving("cuda") == ops.serving("xpu") == "Triton"
+    assert re.search(r"CUDA tensors\s+Triton", report())
+    assert re.search(r"backend='triton'\s+GPU tensors, and CPU tensors", report())
 
 
 def test_command_line_names_its_commands():

@@ -9,8 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .._checks import check_group
 from .._schemas import COUNTERS
-from .common import check_group, param
+from .common import param
 from .draw import icdf, philox4x32, sample_
 from .record import bin_stats, observe_
 from .table import gate, rate, refresh_

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .common import FLOATS, check_group, check_vector, param, row
+from .._checks import FLOATS, check_group, check_vector
+from .common import param, row
 
 _MASK32 = 0xFFFFFFFF
 

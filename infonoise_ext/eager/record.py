@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .._checks import check_batch
 from .._schemas import COUNTERS, EDGE_TOLERANCE, SKIP_CAUSES
-from .common import FLOATS, check_group, check_vector, row
+from .common import row
 
 
 def observe_(
@@ -20,12 +21,8 @@ def observe_(
     group: Tensor | None,
 ) -> None:
     """Append each loss to the FIFO ring of its bin: stable sort by bin, rank within the bin."""
-    check_vector(sigma, "sigma", ring, None, FLOATS)
+    check_batch(ring, sigma, error, mask, group)
     batch = sigma.numel()
-    check_vector(error, "error", ring, batch, FLOATS)
-    if mask is not None:
-        check_vector(mask, "mask", ring, batch, (torch.bool,))
-    check_group(group, "group", ring, batch, None)
     groups, bins, capacity = ring.shape
     sigma, error = sigma.detach().float(), error.detach().float()
     edges = row(grid, "edges")

@@ -1,0 +1,181 @@
+// CUDA kernels of every op over plain pointers. Knows no torch; tests run this same text on the CPU.
+// No result depends on the order in which threads or blocks run.
+#pragma once
+
+#include "draw.cuh"
+#include "record.cuh"
+
+#if defined(__CUDACC__)
+#define INX_SHARED(name) extern __shared__ __align__(16) unsigned char name[]
+#endif
+
+namespace infonoise {
+
+constexpr int kThreads = 512;                        // the most a block may have
+
+struct Sums {
+  double sum, squares;
+};
+
+// Of the losses in one ring, by one warp, in an order that only C decides.
+__device__ inline Sums ring_sums(const float* losses, int64_t filled) {
+  Sums s{0, 0};
+#pragma unroll 4
+  for (int64_t i = threadIdx.x % 32; i < filled; i += 32) {
+    const double x = losses[i];
+    s.sum += x;
+    s.squares += x * x;
+  }
+  for (int step = 16; step > 0; step /= 2) {
+    s.sum += __shfl_xor_sync(kAllLanes, s.sum, step);
+    s.squares += __shfl_xor_sync(kAllLanes, s.squares, step);
+  }
+  return s;
+}
+
+// Counts the step of group g and refreshes its table when that is due. Begins with a barrier.
+__device__ inline void step_group(const Rings& rings, const Tables& t, const Grid& grid, const Params& p, int64_t g,
+                                  unsigned char* shared) {
+  Header* header = header_of(shared);
+  __syncthreads();
+  if (threadIdx.x == 0) header->due = refresh_is_due(p, ++rings.counters[g * kCounters + kSteps]);
+  __syncthreads();
+  if (!header->due) return;
+  double* work = body_of<double>(shared);
+  for (int k = threadIdx.x / 32; k < grid.bins; k += blockDim.x / 32) {
+    const int64_t row = g * grid.bins + k, written = rings.count[row];
+    const int64_t filled = written < rings.capacity ? written : rings.capacity;
+    const Sums s = ring_sums(rings.ring + row * rings.capacity, filled);
+    if (threadIdx.x % 32 == 0) work[k] = measured_mean(p, double(filled), s.sum);
+  }
+  __syncthreads();
+  refresh_group(Block(), p, grid, group_of(t, rings.counters, grid.bins, g), work);
+}
+
+#define INX_KERNEL __global__ void __launch_bounds__(kThreads, 1)
+
+INX_KERNEL observe_kernel(Rings rings, Grid grid, Samples b, int workers) {   // a block a group
+  INX_SHARED(shared);
+  record(rings, grid, b, blockIdx.x, workers, shared);
+}
+
+INX_KERNEL advance_kernel(Rings rings, Tables t, Grid grid, const Params* params, int64_t* rng, Samples b, Draw d,
+                          int workers) {   // a block a group
+  INX_SHARED(shared);
+  const int64_t g = blockIdx.x;
+  const bool alone = d.group.kind == kAbsent;   // then all samples are group 0's
+  const bool draws = d.size > 0 && (!alone || g == 0);
+  if (draws && threadIdx.x == blockDim.x - 1) header_of(shared)->offset = take_offset(rng, alone ? 1 : gridDim.x);
+  record(rings, grid, b, g, workers, shared);
+  if (draws) {
+    const Params p = *params;
+    double* table = body_of<double>(shared);
+    __syncthreads();
+    copy_table(t.cdf + g * (grid.bins + 1), grid.bins, table);
+    __syncthreads();
+    const Stream stream = stream_of(p, rng, header_of(shared)->offset, d.size);
+    draw_fours(p, grid, stream, d, threadIdx.x, blockDim.x, [&](int64_t i) -> const double* {
+      return alone || clamped_group(d.group, i, rings.groups) == g ? table : nullptr;
+    });
+  }
+  step_group(rings, t, grid, *params, g, shared);
+}
+
+// Three launches for batches beyond one block: tallies of every tile, rings and draws, counts and tables.
+// Block j works on tile j / G for group j % G; tallies are [tiles, G, columns].
+__device__ inline Tile large_tile(const Rings& rings, const Samples& b, int bins, int tiles, int workers,
+                                  unsigned char* shared) {
+  const int64_t index = blockIdx.x / rings.groups, size = (b.size + tiles - 1) / tiles;
+  const int64_t first = index * size, last = first + size;
+  return tile_of(first < b.size ? first : b.size, last < b.size ? last : b.size, bins, workers, shared);
+}
+
+INX_KERNEL tally_kernel(Rings rings, Grid grid, Samples b, int* tallies, int tiles, int workers) {
+  INX_SHARED(shared);
+  const Tile tile = large_tile(rings, b, grid.bins, tiles, workers, shared);
+  tally_tile(tile, rings, grid, header_of(shared), b, blockIdx.x % rings.groups);
+  for (int k = threadIdx.x; k < tile.columns; k += blockDim.x)
+    tallies[int64_t(blockIdx.x) * tile.columns + k] = rank_workers(tile, k, 0);
+}
+
+INX_KERNEL place_kernel(Rings rings, Tables t, Grid grid, const Params* params, const int64_t* rng, Samples b, Draw d,
+                        const int* tallies, int tiles, int workers) {
+  INX_SHARED(shared);
+  const Tile tile = large_tile(rings, b, grid.bins, tiles, workers, shared);
+  const int64_t g = blockIdx.x % rings.groups, index = blockIdx.x / rings.groups;
+  tally_tile(tile, rings, grid, header_of(shared), b, g);
+  for (int k = threadIdx.x; k < grid.bins; k += blockDim.x) {
+    int before = 0, total = 0;
+    for (int64_t j = 0; j < tiles; ++j) {
+      if (j == index) before = total;
+      total += tallies[(j * rings.groups + g) * tile.columns + k];
+    }
+    rank_workers(tile, k, before);
+    plan_bin(tile, rings, k, rings.count[g * grid.bins + k], total);
+  }
+  __syncthreads();
+  write_rings(tile, rings, grid, header_of(shared), b, g);
+  if (d.size == 0) return;
+  __syncthreads();
+  const Params p = *params;
+  draw_all(p, grid, t.cdf, rings.groups, rng, uint64_t(rng[1]), d, body_of<double>(shared));
+}
+
+INX_KERNEL finish_kernel(Rings rings, Tables t, Grid grid, const Params* params, int64_t* rng, const int* tallies,
+                         int tiles, bool steps, bool drawn) {   // a block a group
+  INX_SHARED(shared);
+  const int columns = grid.bins + kCauses;
+  const int64_t g = blockIdx.x;
+  for (int k = threadIdx.x; k < columns; k += blockDim.x) {
+    int total = 0;
+    for (int64_t j = 0; j < tiles; ++j) total += tallies[(j * rings.groups + g) * columns + k];
+    add_total(rings, grid.bins, g, k, total);
+  }
+  if (drawn && g == 0 && threadIdx.x == 0) rng[1] += 1;
+  if (steps) step_group(rings, t, grid, *params, g, shared);
+}
+
+INX_KERNEL sample_kernel(const double* cdf, Grid grid, const Params* params, int64_t* rng, int64_t groups, Draw d) {
+  INX_SHARED(shared);
+  if (threadIdx.x == 0) header_of(shared)->offset = take_offset(rng, gridDim.x);
+  __syncthreads();
+  const Params p = *params;
+  draw_all(p, grid, cdf, groups, rng, header_of(shared)->offset, d, body_of<double>(shared));
+}
+
+INX_KERNEL icdf_kernel(const double* cdf, Grid grid, const Params* params, int64_t groups, Column u, Draw d) {
+  INX_SHARED(shared);
+  const Params p = *params;
+  double* table = body_of<double>(shared);
+  if (d.group.kind == kAbsent) copy_table(cdf, grid.bins, table);
+  __syncthreads();
+  for (int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < d.size; i += int64_t(gridDim.x) * blockDim.x) {
+    const double* row = cdf + clamped_group(d.group, i, groups) * (grid.bins + 1);
+    double value[1];
+    read<1>(u, i, d.size, value);
+    d.sigma[i] = sigma_at(p, grid, d.group.kind == kAbsent ? table : row, value[0]);
+  }
+}
+
+INX_KERNEL bin_stats_kernel(const float* ring, const int64_t* count, int64_t rows, int64_t capacity, double* moments) {
+  const int64_t step = int64_t(gridDim.x) * (blockDim.x / 32);
+  for (int64_t row = int64_t(blockIdx.x) * (blockDim.x / 32) + threadIdx.x / 32; row < rows; row += step) {
+    const int64_t filled = count[row] < capacity ? count[row] : capacity;
+    const Sums s = ring_sums(ring + row * capacity, filled);
+    if (threadIdx.x % 32 != 0) continue;
+    moments[row * kMoments + kCount] = double(filled);
+    moments[row * kMoments + kSum] = s.sum;
+    moments[row * kMoments + kSquares] = s.squares;
+  }
+}
+
+INX_KERNEL refresh_kernel(const double* moments, Tables t, Grid grid, const Params* params, int64_t* counters) {
+  INX_SHARED(shared);                                                        // a block a group
+  const int64_t g = blockIdx.x;
+  double* work = body_of<double>(shared);
+  measured_means(Block(), *params, grid.bins, moments + g * grid.bins * kMoments, work);
+  __syncthreads();
+  refresh_group(Block(), *params, grid, group_of(t, counters, grid.bins, g), work);
+}
+
+}  // namespace infonoise

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Compiles the CUDA ops for every architecture, without a GPU, and fails on a spilled register, a stack
+# frame, or a kernel above its register budget. Needs nvcc and an installed torch of any kind.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+declare -A budget=(
+  [observe_kernel]=64 [advance_kernel]=96 [tally_kernel]=64 [place_kernel]=104 [finish_kernel]=96
+  [sample_kernel]=96 [icdf_kernel]=80 [bin_stats_kernel]=40 [refresh_kernel]=96
+)
+torch=${TORCH_DIR:-$(python3 -c 'import torch; print(torch.__path__[0])')}
+build=build/cuda-check
+mkdir -p "$build"
+
+failed=0
+for arch in ${ARCHITECTURES:-80 90 100}; do
+  nvcc -std=c++17 -O3 -fmad=false -DUSE_CUDA -DTORCH_TARGET_VERSION=0x020a000000000000ULL \
+    -gencode "arch=compute_$arch,code=sm_$arch" -Xcompiler -fPIC -Xptxas -v \
+    -isystem "$torch/include" -Icsrc -c csrc/ops_cuda.cu -o "$build/ops_cuda.sm_$arch.o" 2> "$build/sm_$arch.log" ||
+    { cat "$build/sm_$arch.log"; exit 1; }
+  if grep -E '[1-9][0-9]* bytes (stack frame|spill)' "$build/sm_$arch.log"; then failed=1; fi
+  seen=0
+  while read -r kernel registers; do
+    seen=$((seen + 1))
+    verdict=ok
+    if ((registers > ${budget[$kernel]:-0})); then
+      verdict="too many"
+      failed=1
+    fi
+    printf 'sm_%-4s %-18s %3d registers of %3d  %s\n' "$arch" "$kernel" "$registers" "${budget[$kernel]:-0}" "$verdict"
+  done < <(awk '
+    /Function properties for/ { kernel = match($0, /[a-z_]+_kernel/) ? substr($0, RSTART, RLENGTH) : "" }
+    /Used [0-9]+ registers/ && kernel { match($0, /Used [0-9]+/); print kernel, substr($0, RSTART + 5, RLENGTH - 5) }
+  ' "$build/sm_$arch.log" | sort)
+  if ((seen != ${#budget[@]})); then
+    echo "sm_$arch: ${#budget[@]} kernels have a budget, but ptxas reported $seen"
+    failed=1
+  fi
+done
+exit "$failed"

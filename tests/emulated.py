@@ -1,0 +1,98 @@
+"""The six ops with the CUDA kernels' source run by the emulator of `tests/native/emulator.h`."""
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from infonoise_ext import reference
+
+KINDS = {
+    torch.float32: 1, torch.float64: 2, torch.float16: 3, torch.bfloat16: 4, torch.int64: 5, torch.int32: 6,
+    torch.bool: 7,
+}  # fmt: skip
+PLANTED = {
+    "missing_barrier": (
+        "  __syncthreads();\n  write_rings(tile, rings, grid, header_of(shared), b, g);\n}",
+        "  if (!BUG) __syncthreads();\n  write_rings(tile, rings, grid, header_of(shared), b, g);\n}",
+    ),
+    "missing_warp_barrier": (
+        "    __syncwarp();\n    if (recorded && __ffs",
+        "    if (!BUG) __syncwarp();\n    if (recorded && __ffs",
+    ),
+    "divergent_barrier": (
+        "  if (!header->due) return;\n",
+        "  if (!header->due) return;\n  if (BUG && threadIdx.x < 32) __syncthreads();\n",
+    ),
+    "missing_lane": ("__match_any_sync(kAllLanes, key[j])", "__match_any_sync(BUG ? 1 : kAllLanes, key[j])"),
+    "tile_edge": ("last < b.size ? last : b.size", "last < b.size ? last + BUG : b.size"),
+    "strip_edge": ("i + 32 * j < end ? key_of", "i + 32 * j + BUG < end ? key_of"),
+    "early_offset": ("seen / kTicket == readers - 1", "(BUG || seen / kTicket == readers - 1)"),
+}
+"""Bugs by name: a text of csrc/*.cuh, which must occur there once, and the text with the bug."""
+
+
+def plant(sources: Path, folder: Path) -> None:
+    """Write the CUDA sources with every bug, each asleep until `bug` names it."""
+    texts = {path.name: path.read_text() for path in (*sources.glob("*.cuh"), sources / "launch.h")}
+    for name, (right, wrong) in PLANTED.items():
+        found = [file for file, text in texts.items() if right in text]
+        assert len(found) == 1, f"{name}: the text it changes is in {found}"
+        assert texts[found[0]].count(right) == 1, name
+        texts[found[0]] = texts[found[0]].replace(right, wrong.replace("BUG", f'int(emulator::bug == "{name}")'))
+    for file, text in texts.items():
+        write(folder / file, text)
+
+
+def write(path: Path, text: str) -> None:
+    """Write what is new, so that nothing else is compiled again."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
+
+
+def as_column(x):
+    if not isinstance(x, torch.Tensor):
+        return None
+    return x.data_ptr(), x.stride(0) if x.dim() == 1 and x.numel() else 1, KINDS[x.dtype]
+
+
+class Emulated:
+    """Ops of one module under one schedule, with the signatures of the schemas."""
+
+    def __init__(self, module, seed=0, threads=64, one_launch=65536, tile=8192, tallies=1 << 24):
+        self.module = module
+        self.options = (seed, threads, one_launch, tile, tallies)
+        self.launches = 0
+
+    def __getattr__(self, name):
+        def run(*args):
+            named = dict(zip(inspect.signature(getattr(reference, name)).parameters, args, strict=True))
+            sizes = {"groups": 1, "capacity": 1, "bins": 1, "batch": 0, "n": named.get("n", 0)}
+            if "grid" in named:
+                sizes["bins"] = named["grid"].shape[1] - 1
+            if "ring" in named:
+                sizes["groups"], sizes["bins"], sizes["capacity"] = named["ring"].shape
+            elif "cdf" in named:
+                sizes["groups"] = len(named["cdf"])
+            if "sigma" in named:
+                sizes["batch"] = len(named["sigma"])
+            if "u" in named:
+                sizes["n"] = len(named["u"])
+            sigma = torch.full((sizes["n"],), torch.nan)
+            moments = torch.full((sizes["groups"], sizes["bins"], 3), torch.nan, dtype=torch.float64)
+            columns = tuple(map(as_column, args))
+            self.launches = getattr(self.module, name)(
+                columns, sizes, sigma.data_ptr(), moments.data_ptr(), *self.options
+            )
+            return moments if name == "bin_stats" else sigma
+
+        return run
+
+
+def pybind11_dir() -> str:
+    """Where CMake finds pybind11."""
+    command = [sys.executable, "-m", "pybind11", "--cmakedir"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
