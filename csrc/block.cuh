@@ -24,7 +24,7 @@ struct Block {                // the team of refresh.h
 struct Header {               // at the front of a block's shared memory
   Range range;
   uint64_t offset;
-  bool due;
+  bool due, keeps;
 };
 constexpr int kHeaderBytes = 64;
 static_assert(sizeof(Header) <= kHeaderBytes, "the header has outgrown its place");

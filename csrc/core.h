@@ -17,6 +17,7 @@ namespace infonoise {
 constexpr int kMaxBins = 4096;
 constexpr double kTiny = 1e-300;          // floor of every logarithm's argument
 constexpr double kEdgeTolerance = 1e-5;   // relative; a sigma this far outside is rounding
+constexpr double kWidestRow = 2;          // bins up to this wide in log sigma are drawn from in float32
 
 // `params` tensor, float64 [kParams].
 struct Params {
@@ -167,6 +168,71 @@ INX_HD double log_sigma_at(const Params& p, int k, double u, double low, double 
   double fraction = mass > 0 ? (u - low) / mass : 1.0;
   fraction = fraction < 0 ? 0 : fraction > 1 ? 1 : fraction;
   return p.log_min + p.width * (k + fraction);
+}
+
+// exp to 3e-7 relative for |x| < 80, in float32 and plain arithmetic.
+INX_HD float exp_float(float x) {
+  const float shifted = x * 1.44269504f + 0x1.8p23f;
+  const float n = shifted - 0x1.8p23f;
+  const float r = (x - n * 0x1.63p-1f) - n * -0x1.bd0106p-13f;
+  float p = 1.0f / 5040;
+  p = p * r + 1.0f / 720;
+  p = p * r + 1.0f / 120;
+  p = p * r + 1.0f / 24;
+  p = p * r + 1.0f / 6;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  uint32_t bits;
+  std::memcpy(&bits, &shifted, sizeof bits);
+  bits = (bits + 127) << 23;
+  float power;
+  std::memcpy(&power, &bits, sizeof power);
+  return p * power;
+}
+
+// A bin as words see it: those from `first` on are its own, and word w lies at the fraction
+// start + slope * (w - first) of it.
+struct DrawRow {
+  uint32_t first;
+  float start, slope, edge;
+};
+
+// Whether sigma comes from the 32-bit word itself; else from u in float64. Both agree on the bin.
+INX_HD bool draws_by_words(const Params& p) { return !(p.stratified > 0) && p.width <= kWidestRow; }
+
+// The last bin that a word can reach, beyond which `first` would not fit.
+INX_HD int last_row(const double* cdf, int bins) { return cdf_bin(uniform(0xFFFFFFFFu), cdf, bins); }
+
+// Of a bin k <= last_row. Word w is in bin k or above exactly when uniform(w) >= cdf[k].
+INX_HD DrawRow draw_row(const double* cdf, int k, const double* edges) {
+  const double low = cdf[k] * 0x1p32, mass = (cdf[k + 1] - cdf[k]) * 0x1p32;
+  const double first = std::ceil(low - 0.5);
+  const double start = mass > 0 ? (first + 0.5 - low) / mass : 1;
+  return {uint32_t(first), float(start), float(mass > 1 ? 1 / mass : 0), float(edges[k])};   // else of one word
+}
+
+// The row of a word, sought from `low` on and below `high`.
+INX_HD int find_row(const DrawRow* rows, int low, int high, uint32_t word) {
+  while (high - low > 1) {
+    const int middle = (low + high) >> 1;
+    if (rows[middle].first <= word) low = middle; else high = middle;
+  }
+  return low;
+}
+
+// Words by their first bits: cell c holds the row of its first word, so a word's row is soon found.
+constexpr uint32_t kCells = 2048, kCellShift = 21;
+
+INX_HD int find_row_in_cell(const DrawRow* rows, const uint16_t* cells, uint32_t word) {
+  const uint32_t cell = word >> kCellShift;
+  return find_row(rows, cells[cell], cells[cell + 1] + 1, word);
+}
+
+INX_HD float sigma_of_word(const DrawRow& row, uint32_t word, float width, float highest) {
+  const float fraction = row.start + row.slope * float(word - row.first);
+  const float sigma = row.edge * exp_float(width * (fraction < 1.0f ? fraction : 1.0f));
+  return sigma < highest ? sigma : highest;
 }
 
 INX_HD float clamp_sigma(double sigma, const double* edges, int bins) {

@@ -38,40 +38,111 @@ __device__ inline uint64_t take_offset(int64_t* rng, uint64_t readers) {
   return offset;
 }
 
-// Draws by fours from thread `first` on; table_of(i) is the table of sample i, null if another block's.
-template <class TableOf>
-__device__ void draw_fours(const Params& p, const Grid& grid, const Stream& stream, const Draw& d, int64_t first,
-                           int64_t step, const TableOf& table_of) {
-  for (int64_t four = first; four < (d.size + 3) / 4; four += step) {
+// Sample i from any table, its bin found by search.
+__device__ inline float search_sigma(const Params& p, const Grid& grid, const Stream& s, const double* cdf, int64_t i,
+                                     uint32_t word) {
+  const double u = uniform(word), *edges = grid.row(kEdges);
+  if (draws_by_words(p))
+    return sigma_of_word(draw_row(cdf, cdf_bin(u, cdf, grid.bins), edges), word, float(p.width), float(edges[grid.bins]));
+  return sigma_at(p, grid, cdf, p.stratified > 0 ? (double(s.first + i) + u) / double(s.total) : u);
+}
+
+// use(four, words) for every fourth sample from thread `first` on.
+template <class Use>
+__device__ void for_each_four(const Params& p, const Stream& stream, int64_t size, int64_t first, int64_t step,
+                              const Use& use) {
+  for (int64_t four = first; four < (size + 3) / 4; four += step) {
     uint32_t words[4];
     draw_words(p, stream, four, words);
+    use(four, words);
+  }
+}
+
+// Draws the samples whose table is not null: table_of(i) is null of those that another block draws.
+template <class TableOf>
+__device__ void draw_tables(const Params& p, const Grid& grid, const Stream& stream, const Draw& d, int64_t first,
+                            int64_t step, const TableOf& table_of) {
+  for_each_four(p, stream, d.size, first, step, [&](int64_t four, const uint32_t* words) {
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
       const int64_t i = 4 * four + j;
       const double* table = i < d.size ? table_of(i) : nullptr;
-      if (!table) continue;
-      double u = uniform(words[j]);
-      if (p.stratified > 0) u = (double(stream.first + i) + u) / double(stream.total);
-      d.sigma[i] = sigma_at(p, grid, table, u);
+      if (table) d.sigma[i] = search_sigma(p, grid, stream, table, i, words[j]);
     }
+  });
+}
+
+struct Rows {                 // one table in shared memory as words see it
+  DrawRow* rows;              // [K]
+  uint16_t* cells;            // [kCells + 1]; null where too few samples would use it
+  int last;
+
+  __device__ const DrawRow& of(uint32_t word) const {
+    return rows[cells ? find_row_in_cell(rows, cells, word) : find_row(rows, 0, last + 1, word)];
   }
+};
+
+// Ends with a barrier.
+__device__ inline Rows make_rows(const double* cdf, const Grid& grid, bool with_cells, unsigned char* shared) {
+  Rows r{body_of<DrawRow>(shared), nullptr, last_row(cdf, grid.bins)};
+  for (int k = threadIdx.x; k <= r.last; k += blockDim.x) r.rows[k] = draw_row(cdf, k, grid.row(kEdges));
+  __syncthreads();
+  if (!with_cells) return r;
+  r.cells = reinterpret_cast<uint16_t*>(r.rows + grid.bins);
+  for (int c = threadIdx.x; c <= int(kCells); c += blockDim.x)
+    r.cells[c] = uint16_t(c < int(kCells) ? find_row(r.rows, 0, r.last + 1, uint32_t(c) << kCellShift) : r.last);
+  __syncthreads();
+  return r;
+}
+
+struct alignas(16) Four {     // written at once
+  float sigma[4];
+};
+
+__device__ inline void draw_rows(const Params& p, const Grid& grid, const Stream& stream, const Draw& d,
+                                 const Rows& rows, int64_t first, int64_t step) {
+  const float width = float(p.width), highest = float(grid.row(kEdges)[grid.bins]);
+  for_each_four(p, stream, d.size, first, step, [&](int64_t four, const uint32_t* words) {
+    Four out;
+#pragma unroll
+    for (int j = 0; j < 4; ++j) out.sigma[j] = sigma_of_word(rows.of(words[j]), words[j], width, highest);
+    if (4 * four + 4 <= d.size) {
+      reinterpret_cast<Four*>(d.sigma)[four] = out;
+      return;
+    }
+#pragma unroll
+    for (int j = 0; j < 4; ++j)
+      if (4 * four + j < d.size) d.sigma[4 * four + j] = out.sigma[j];
+  });
 }
 
 __device__ inline void copy_table(const double* cdf, int bins, double* table) {
   for (int k = threadIdx.x; k <= bins; k += blockDim.x) table[k] = cdf[k];
 }
 
-// All samples, spread over the whole launch.
-__device__ inline void draw_all(const Params& p, const Grid& grid, const double* cdf, int64_t groups,
-                                const int64_t* rng, uint64_t offset, const Draw& d, double* table) {
-  if (d.group.kind == kAbsent) copy_table(cdf, grid.bins, table);
+// Samples of one table by the threads from `first` on, of which this block has its share. Begins with a barrier.
+__device__ inline void draw_one_table(const Params& p, const Grid& grid, const double* cdf, const Stream& stream,
+                                      const Draw& d, int64_t blocks, int64_t first, int64_t step,
+                                      unsigned char* shared) {
   __syncthreads();
+  if (draws_by_words(p)) {
+    const Rows rows = make_rows(cdf, grid, d.size / blocks >= 2 * kCells, shared);
+    return draw_rows(p, grid, stream, d, rows, first, step);
+  }
+  double* table = body_of<double>(shared);
+  copy_table(cdf, grid.bins, table);
+  __syncthreads();
+  draw_tables(p, grid, stream, d, first, step, [&](int64_t) { return table; });
+}
+
+// All samples, spread over the whole launch. Begins with a barrier.
+__device__ inline void draw_all(const Params& p, const Grid& grid, const double* cdf, int64_t groups,
+                                const int64_t* rng, uint64_t offset, const Draw& d, unsigned char* shared) {
   const Stream stream = stream_of(p, rng, offset, d.size);
   const int64_t first = int64_t(blockIdx.x) * blockDim.x + threadIdx.x, step = int64_t(gridDim.x) * blockDim.x;
-  draw_fours(p, grid, stream, d, first, step, [&](int64_t i) -> const double* {
-    if (d.group.kind == kAbsent) return table;
-    return cdf + clamped_group(d.group, i, groups) * (grid.bins + 1);
-  });
+  if (d.group.kind == kAbsent) return draw_one_table(p, grid, cdf, stream, d, gridDim.x, first, step, shared);
+  draw_tables(p, grid, stream, d, first, step,
+              [&](int64_t i) { return cdf + clamped_group(d.group, i, groups) * (grid.bins + 1); });
 }
 
 }  // namespace infonoise

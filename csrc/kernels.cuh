@@ -69,13 +69,12 @@ INX_KERNEL advance_kernel(Rings rings, Tables t, Grid grid, const Params* params
   record(rings, grid, b, g, workers, shared);
   if (draws) {
     const Params p = *params;
-    double* table = body_of<double>(shared);
-    __syncthreads();
-    copy_table(t.cdf + g * (grid.bins + 1), grid.bins, table);
-    __syncthreads();
     const Stream stream = stream_of(p, rng, header_of(shared)->offset, d.size);
-    draw_fours(p, grid, stream, d, threadIdx.x, blockDim.x, [&](int64_t i) -> const double* {
-      return alone || clamped_group(d.group, i, rings.groups) == g ? table : nullptr;
+    const double* cdf = t.cdf + g * (grid.bins + 1);
+    const int64_t first = threadIdx.x, step = blockDim.x;
+    if (alone) draw_one_table(p, grid, cdf, stream, d, 1, first, step, shared);
+    else draw_tables(p, grid, stream, d, first, step, [&](int64_t i) -> const double* {
+      return clamped_group(d.group, i, rings.groups) == g ? cdf : nullptr;
     });
   }
   step_group(rings, t, grid, *params, g, shared);
@@ -103,22 +102,32 @@ INX_KERNEL place_kernel(Rings rings, Tables t, Grid grid, const Params* params, 
   INX_SHARED(shared);
   const Tile tile = large_tile(rings, b, grid.bins, tiles, workers, shared);
   const int64_t g = blockIdx.x % rings.groups, index = blockIdx.x / rings.groups;
-  tally_tile(tile, rings, grid, header_of(shared), b, g);
+  Header* header = header_of(shared);
+  if (threadIdx.x == 0) header->keeps = false;
+  __syncthreads();
   for (int k = threadIdx.x; k < grid.bins; k += blockDim.x) {
+    const int* column = tallies + g * tile.columns + k;
+    const int64_t row = rings.groups * tile.columns;
     int before = 0, total = 0;
+#pragma unroll 8
     for (int64_t j = 0; j < tiles; ++j) {
       if (j == index) before = total;
-      total += tallies[(j * rings.groups + g) * tile.columns + k];
+      total += column[j * row];
     }
-    rank_workers(tile, k, before);
-    plan_bin(tile, rings, k, rings.count[g * grid.bins + k], total);
+    const int kept = plan_bin(tile, rings, k, rings.count[g * grid.bins + k], total);
+    tile.before()[k] = before;
+    if (before + column[index * row] > kept) header->keeps = true;
   }
   __syncthreads();
-  write_rings(tile, rings, grid, header_of(shared), b, g);
+  if (header->keeps) {                       // of a huge batch the last tiles alone fill the rings
+    tally_tile(tile, rings, grid, header, b, g);
+    for (int k = threadIdx.x; k < grid.bins; k += blockDim.x) rank_workers(tile, k, tile.before()[k]);
+    __syncthreads();
+    write_rings(tile, rings, grid, header, b, g);
+  }
   if (d.size == 0) return;
-  __syncthreads();
   const Params p = *params;
-  draw_all(p, grid, t.cdf, rings.groups, rng, uint64_t(rng[1]), d, body_of<double>(shared));
+  draw_all(p, grid, t.cdf, rings.groups, rng, uint64_t(rng[1]), d, shared);
 }
 
 INX_KERNEL finish_kernel(Rings rings, Tables t, Grid grid, const Params* params, int64_t* rng, const int* tallies,
@@ -140,7 +149,7 @@ INX_KERNEL sample_kernel(const double* cdf, Grid grid, const Params* params, int
   if (threadIdx.x == 0) header_of(shared)->offset = take_offset(rng, gridDim.x);
   __syncthreads();
   const Params p = *params;
-  draw_all(p, grid, cdf, groups, rng, header_of(shared)->offset, d, body_of<double>(shared));
+  draw_all(p, grid, cdf, groups, rng, header_of(shared)->offset, d, shared);
 }
 
 INX_KERNEL icdf_kernel(const double* cdf, Grid grid, const Params* params, int64_t groups, Column u, Draw d) {

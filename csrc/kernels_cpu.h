@@ -61,14 +61,14 @@ inline void ring_moments(const float* ring, const int64_t* count, int bins, int6
   }
 }
 
-// u of the chunk of samples that starts at `start`, a multiple of 4.
-inline void draw_uniforms(const Params& p, const Stream& s, int64_t start, int size, double* u) {
-  constexpr int kBlocks = kChunk / 4;
-  const int blocks = (size + 3) / 4;
-  uint32_t words[kBlocks][4];
-  for (int j = 0; j < blocks; ++j) draw_words(p, s, start / 4 + j, words[j]);
-  const uint32_t* word = words[0];
-  for (int i = 0; i < size; ++i) u[i] = uniform(word[i]);
+// Words of the chunk of samples that starts at `start`, a multiple of 4; room for whole fours.
+inline void draw_chunk(const Params& p, const Stream& s, int64_t start, int size, uint32_t* words) {
+  for (int j = 0; j < size; j += 4) draw_words(p, s, (start + j) / 4, words + j);
+}
+
+// The u of those words.
+inline void uniform_chunk(const Params& p, const Stream& s, int64_t start, int size, const uint32_t* words, double* u) {
+  for (int i = 0; i < size; ++i) u[i] = uniform(words[i]);
   if (p.stratified > 0)
     for (int i = 0; i < size; ++i) u[i] = (double(s.first + start + i) + u[i]) / double(s.total);
 }
@@ -113,6 +113,36 @@ void invert_chunk(const Params& p, const Grid& grid, const double* cdf, const do
   for (int i = 0; i < size; ++i) x[i] = exp_plain(x[i]);
   const double* edges = grid.row(kEdges);
   for (int i = 0; i < size; ++i) sigma[i] = clamp_sigma(x[i], edges, grid.bins);
+}
+
+// The rows of a table, soon found.
+class Rows {
+ public:
+  Rows(const double* cdf, const double* edges, int bins) {
+    const int last = last_row(cdf, bins);
+    for (int k = 0; k <= last; ++k) rows_[k] = draw_row(cdf, k, edges);
+    int k = 0;
+    for (uint32_t c = 0; c < kCells; ++c) {
+      while (k < last && rows_[k + 1].first <= c << kCellShift) ++k;
+      cells_[c] = uint16_t(k);
+    }
+    cells_[kCells] = uint16_t(last);
+  }
+
+  const DrawRow& of(uint32_t word) const { return rows_[find_row_in_cell(rows_, cells_, word)]; }
+
+ private:
+  uint16_t cells_[kCells + 1];
+  DrawRow rows_[kMaxBins];
+};
+
+// Sigmas of a chunk of words; `row_of(i)` is the row of sample i.
+template <class RowOf>
+void draw_rows(const Params& p, const Grid& grid, const uint32_t* words, int size, float* sigma, const RowOf& row_of) {
+  DrawRow rows[kChunk];
+  for (int i = 0; i < size; ++i) rows[i] = row_of(i);
+  const float width = float(p.width), highest = float(grid.row(kEdges)[grid.bins]);
+  for (int i = 0; i < size; ++i) sigma[i] = sigma_of_word(rows[i], words[i], width, highest);
 }
 
 }  // namespace infonoise

@@ -18,8 +18,10 @@ struct Limits {
   int64_t draw_blocks = 2048;
 };
 
-inline size_t tally_bytes(int bins, int workers) { return sizeof(int) * (workers + 2) * (bins + kCauses); }
+inline size_t tally_bytes(int bins, int workers) { return sizeof(int) * (workers + kPlans) * (bins + kCauses); }
 inline size_t table_bytes(int bins) { return sizeof(double) * (bins + 1); }
+inline size_t rows_bytes(int bins) { return sizeof(DrawRow) * bins + sizeof(uint16_t) * (kCells + 1); }
+inline size_t draw_bytes(int bins) { return std::max(table_bytes(bins), rows_bytes(bins)); }
 inline size_t work_bytes(int bins) { return sizeof(double) * (2 * bins + kTold); }
 
 template <class... Sizes>
@@ -29,9 +31,9 @@ size_t shared_bytes(Sizes... sizes) {
 
 // Warps that take part in ranking: no more than there are strips, rows of tallies, or warps.
 inline int workers_for(const Limits& limits, int bins, int64_t samples) {
-  const int64_t rows = int64_t((kMostShared - kHeaderBytes) / tally_bytes(bins, -1));
+  const int64_t rows = int64_t((kMostShared - kHeaderBytes) / tally_bytes(bins, 1 - kPlans));
   const int64_t strips = std::max<int64_t>(1, (samples + 31) / 32);
-  return int(std::min({rows - 2, strips, int64_t(limits.threads / 32)}));
+  return int(std::min({rows - kPlans, strips, int64_t(limits.threads / 32)}));
 }
 
 inline int tiles_for(const Limits& limits, int64_t groups, int bins, int64_t samples) {
@@ -46,7 +48,7 @@ int* launch_tiles(On& on, const Rings& r, const Tables& t, const Grid& grid, con
   const size_t tally = tally_bytes(grid.bins, workers);
   int* tallies = on.scratch(tiles * r.groups * (grid.bins + kCauses));
   on(tally_kernel, tiles * r.groups, threads, shared_bytes(tally), r, grid, b, tallies, tiles, workers);
-  on(place_kernel, tiles * r.groups, threads, shared_bytes(tally, table_bytes(grid.bins)), r, t, grid, p, rng, b, d,
+  on(place_kernel, tiles * r.groups, threads, shared_bytes(tally, draw_bytes(grid.bins)), r, t, grid, p, rng, b, d,
      static_cast<const int*>(tallies), tiles, workers);
   return tallies;
 }
@@ -72,11 +74,11 @@ void launch_advance(On& on, const Rings& r, const Tables& t, const Grid& grid, c
                     const Samples& b, const Draw& d) {
   if (r.groups == 0) return;
   const int64_t size = std::max(b.size, d.size);
-  const size_t table = table_bytes(grid.bins), work = work_bytes(grid.bins);
+  const size_t draw = draw_bytes(grid.bins), work = work_bytes(grid.bins);
   if (size <= on.limits.one_launch) {
     const int workers = workers_for(on.limits, grid.bins, b.size);
     return on(advance_kernel, r.groups, on.limits.threads,
-              shared_bytes(tally_bytes(grid.bins, workers), table, work), r, t, grid, p, rng, b, d, workers);
+              shared_bytes(tally_bytes(grid.bins, workers), draw, work), r, t, grid, p, rng, b, d, workers);
   }
   const int tiles = tiles_for(on.limits, r.groups, grid.bins, size);
   const int* tallies = launch_tiles(on, r, t, grid, p, rng, b, d, tiles);
@@ -93,7 +95,7 @@ void launch_sample(On& on, const double* cdf, const Grid& grid, const Params* p,
                    const Draw& d) {
   if (d.size == 0) return;
   const int threads = std::min(128, on.limits.threads);
-  on(sample_kernel, blocks_for(on.limits, (d.size + 3) / 4, threads), threads, shared_bytes(table_bytes(grid.bins)),
+  on(sample_kernel, blocks_for(on.limits, (d.size + 3) / 4, threads), threads, shared_bytes(draw_bytes(grid.bins)),
      cdf, grid, p, rng, groups, d);
 }
 

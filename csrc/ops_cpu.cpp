@@ -119,15 +119,49 @@ Tensor inverted(const Params& p, const Grid& grid, const Tensor& cdf, int64_t n,
   return out;
 }
 
+// Sigmas straight from the words, by rows of the table made once where that pays.
+Tensor drawn(const Params& p, const Grid& grid, const Tensor& cdf, const Stream& stream, int64_t n,
+             const OptionalTensor& group) {
+  const int64_t groups = cdf.size(0);
+  const double* table = cdf_of(cdf, grid.bins);
+  const double* edges = grid.row(kEdges);
+  Tensor out = torch::stable::new_empty(cdf, {n}, ScalarType::Float);
+  float* sigma = static_cast<float*>(out.data_ptr());
+  const Groups reader(group);
+  uint32_t words[kChunk];
+  int64_t scratch[kChunk];
+  const auto run = [&](const auto& row_of) {
+    for (int64_t start = 0; start < n; start += kChunk) {
+      const int size = int(std::min<int64_t>(kChunk, n - start));
+      const int64_t* chosen = reader.read_known(start, size, groups, scratch);
+      draw_chunk(p, stream, start, size, words);
+      draw_rows(p, grid, words, size, sigma + start, [&](int i) {
+        return row_of(words[i], table + (chosen ? chosen[i] * (grid.bins + 1) : 0));
+      });
+    }
+  };
+  if (!group && n >= std::max<int64_t>(Guide::kWorth, grid.bins)) {
+    const Rows rows(table, edges, grid.bins);
+    run([&](uint32_t word, const double*) { return rows.of(word); });
+  } else {
+    run([&](uint32_t word, const double* row) { return draw_row(row, cdf_bin(uniform(word), row, grid.bins), edges); });
+  }
+  return out;
+}
+
 Tensor draw(const Params& p, const Grid& grid, const Tensor& cdf, const Tensor& rng, int64_t n,
             const OptionalTensor& group) {
   check_draw(n, group, "group");
   int64_t* state = rng_of(rng);
   const Stream stream{uint64_t(state[0]), uint64_t(state[1]), int64_t(p.rank) * n, int64_t(p.world) * n};
-  Tensor out = inverted(p, grid, cdf, n, group, [&](int64_t start, int size, double* u) {
-    draw_uniforms(p, stream, start, size, u);
-    return u;
-  });
+  uint32_t words[kChunk];
+  Tensor out = draws_by_words(p)
+                   ? drawn(p, grid, cdf, stream, n, group)
+                   : inverted(p, grid, cdf, n, group, [&](int64_t start, int size, double* u) {
+                       draw_chunk(p, stream, start, size, words);
+                       uniform_chunk(p, stream, start, size, words, u);
+                       return u;
+                     });
   if (n > 0) state[1] += 1;
   return out;
 }

@@ -9,6 +9,7 @@
 namespace infonoise {
 
 constexpr int kStrips = 4;                           // strips of 32 samples a warp reads at once
+constexpr int kPlans = 3;                            // rows of a tile beside the tallies of its workers
 constexpr int kCauses = kCounters - kMasked;         // of skipping; each is tallied like a bin
 
 struct Samples {
@@ -36,11 +37,12 @@ __device__ inline int key_of(const Rings& rings, const Grid& grid, const Range& 
 
 struct Tile {                 // a stretch of the batch and its tallies in shared memory
   int64_t first, last;
-  int* rows;                  // [workers + 2, columns]
+  int* rows;                  // [workers + kPlans, columns]
   int workers, columns;
   __device__ int* row(int w) const { return rows + w * columns; }
   __device__ int* kept() const { return row(workers); }        // the rank from which on a loss stays
   __device__ int* start() const { return row(workers + 1); }   // the slot of that loss
+  __device__ int* before() const { return row(workers + 2); }  // samples of the tiles before this one
 };
 
 __device__ inline Tile tile_of(int64_t first, int64_t last, int bins, int workers, unsigned char* shared) {
@@ -95,11 +97,12 @@ __device__ inline int rank_workers(const Tile& tile, int column, int rank) {
   return rank;
 }
 
-// Of `total` losses of a bin the last C stay.
-__device__ inline void plan_bin(const Tile& tile, const Rings& rings, int k, int64_t written, int total) {
+// Of `total` losses of a bin the last C stay: those from the returned rank on.
+__device__ inline int plan_bin(const Tile& tile, const Rings& rings, int k, int64_t written, int total) {
   const int64_t kept = total > rings.capacity ? total - rings.capacity : 0;
   tile.kept()[k] = int(kept);
   tile.start()[k] = int((written + kept) % rings.capacity);
+  return int(kept);
 }
 
 __device__ inline void write_rings(const Tile& tile, const Rings& rings, const Grid& grid, const Header* header,

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 declare -A budget=(
-  [observe_kernel]=64 [advance_kernel]=96 [tally_kernel]=64 [place_kernel]=104 [finish_kernel]=96
+  [observe_kernel]=64 [advance_kernel]=104 [tally_kernel]=64 [place_kernel]=104 [finish_kernel]=96
   [sample_kernel]=96 [icdf_kernel]=80 [bin_stats_kernel]=40 [refresh_kernel]=96
 )
 torch=${TORCH_DIR:-$(python3 -c 'import torch; print(torch.__path__[0])')}
@@ -13,11 +13,15 @@ build=build/cuda-check
 mkdir -p "$build"
 
 failed=0
-for arch in ${ARCHITECTURES:-80 90 100}; do
+architectures=${ARCHITECTURES:-80 90 100}
+for arch in $architectures; do
   nvcc -std=c++17 -O3 -fmad=false -DUSE_CUDA -DTORCH_TARGET_VERSION=0x020a000000000000ULL \
     -gencode "arch=compute_$arch,code=sm_$arch" -Xcompiler -fPIC -Xptxas -v \
-    -isystem "$torch/include" -Icsrc -c csrc/ops_cuda.cu -o "$build/ops_cuda.sm_$arch.o" 2> "$build/sm_$arch.log" ||
-    { cat "$build/sm_$arch.log"; exit 1; }
+    -isystem "$torch/include" -Icsrc -c csrc/ops_cuda.cu -o "$build/ops_cuda.sm_$arch.o" 2> "$build/sm_$arch.log" &
+  compiler[arch]=$!
+done
+for arch in $architectures; do
+  wait "${compiler[arch]}" || { cat "$build/sm_$arch.log"; exit 1; }
   if grep -E '[1-9][0-9]* bytes (stack frame|spill)' "$build/sm_$arch.log"; then failed=1; fi
   seen=0
   while read -r kernel registers; do

@@ -29,6 +29,7 @@ PLANTED = {
     "missing_lane": ("__match_any_sync(kAllLanes, key[j])", "__match_any_sync(BUG ? 1 : kAllLanes, key[j])"),
     "tile_edge": ("last < b.size ? last : b.size", "last < b.size ? last + BUG : b.size"),
     "strip_edge": ("i + 32 * j < end ? key_of", "i + 32 * j + BUG < end ? key_of"),
+    "skipped_tile": ("+ column[index * row] > kept)", "+ column[index * row] > kept + BUG)"),
     "early_offset": ("seen / kTicket == readers - 1", "(BUG || seen / kTicket == readers - 1)"),
 }
 """Bugs by name: a text of csrc/*.cuh, which must occur there once, and the text with the bug."""

@@ -1,5 +1,7 @@
 """The CUDA kernels' own source, run on the CPU under unfair schedules, against the reference."""
 
+import math
+
 import pytest
 import torch
 from emulated import PLANTED, Emulated
@@ -177,6 +179,20 @@ def test_sample_is_the_reference(emulated, n, stratified, rank, groups):
         assert_same_sigma(drawn[0], wanted)
     assert_identical(states)
     assert torch.equal(states[0]["rng"], expected["rng"])
+
+
+@pytest.mark.parametrize("width", [0.3, 2.1])
+def test_many_samples_of_one_table_are_the_cpus_bit_for_bit(emulated, width):
+    """Enough for every block to look its rows up by cells; of bins too wide for rows, by search."""
+    state = make_state(bins=20, low=0.01, high=0.01 * math.exp(20 * width))
+    expected = copy_of(state)
+    n = 13_003
+    wanted = OPS["compiled"]["sample_"](*take(expected, DRAW), n, None)
+    assert torch.equal(Emulated(emulated, 2).sample_(*take(state, DRAW), n, None), wanted)
+    sigma, error = random_batch(state, 40, generator(1))
+    rest = (None, None, n, None)
+    wanted = OPS["compiled"]["advance_"](*take(expected, ADVANCE), sigma, error, *rest)
+    assert torch.equal(Emulated(emulated, 2).advance_(*take(state, ADVANCE), sigma, error, *rest), wanted)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

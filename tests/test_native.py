@@ -45,6 +45,42 @@ def test_exp_is_good_to_1e_11(native):
     np.testing.assert_allclose(native.exp_plain(x), np.exp(x), rtol=1e-11)
 
 
+def test_exp_in_float32_is_good_to_3e_7(native):
+    x = np.random.default_rng(0).uniform(-80, 80, 100_000).astype(np.float32)
+    np.testing.assert_allclose(native.exp_float(x), np.exp(x.astype(np.float64)), rtol=3e-7)
+    assert (native.exp_float(np.linspace(0, 2, 10_000, dtype=np.float32)) >= 1).all()
+
+
+@given(
+    masses=st.lists(st.sampled_from([0, 1e-300, 1e-11, 2e-10, 3e-10, 1e-4, 0.1, 1]), min_size=1, max_size=300),
+    words=st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=30),
+    width=st.floats(0.01, 2),
+)
+def test_words_meet_the_bin_and_sigma_of_the_reference(native, masses, words, width):
+    """Tables with empty bins, bins of no word or one, and edges exactly on a word or beside it."""
+    total = math.fsum(masses)
+    if total <= 0:
+        return
+    cdf = [0.0]
+    for mass in masses[:-1]:
+        cdf.append(min(cdf[-1] + mass / total, 1.0))
+    for i, word in enumerate(words[: len(cdf) - 1]):
+        u = (word + 0.5) * 2.0**-32
+        cdf[1 + i] = [u, math.nextafter(u, 0), math.nextafter(u, 1)][i % 3]
+    cdf = [*sorted(cdf), 1.0]
+    low = -3.0
+    edges = [float(np.float32(math.exp(low + width * k))) for k in range(len(cdf))]
+    if edges[-1] > 1e38:
+        return
+    words = [0, 2**32 - 1, *words, *(min(word + 1, 2**32 - 1) for word in words)]
+    for word, (k, sigma) in zip(words, native.draw_by_words(words, cdf, edges, width), strict=True):
+        u = (word + 0.5) * 2.0**-32
+        assert k >= 0
+        assert cdf[k] <= u < cdf[k + 1]
+        assert math.isclose(sigma, reference.draw.quantile(u, cdf, low, width), rel_tol=1e-6)
+        assert np.float32(edges[k]) <= sigma
+
+
 def test_rough_log2_guesses_to_a_thousandth(native):
     x = np.exp(np.random.default_rng(1).uniform(-80, 80, 100_000)).astype(np.float32)
     assert np.abs(native.rough_log2(x) - np.log2(x.astype(np.float64))).max() < 1e-3

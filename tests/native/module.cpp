@@ -4,6 +4,7 @@
 #include <pybind11/stl.h>
 
 #include <array>
+#include <memory>
 #include <vector>
 
 #include "kernels_cpu.h"
@@ -31,6 +32,21 @@ double quantile(double u, const std::vector<double>& cdf, double log_min, double
   p.width = width;
   const int k = cdf_bin(u, cdf.data(), int(cdf.size()) - 1);
   return log_sigma_at(p, k, u, cdf[k], cdf[k + 1] - cdf[k]);
+}
+
+// (bin, sigma) of each word, as `sample_` finds them for many samples.
+py::list draw_by_words(const std::vector<uint32_t>& words, const std::vector<double>& cdf,
+                       const std::vector<double>& edges, float width) {
+  const int bins = int(cdf.size()) - 1;
+  const auto rows = std::make_unique<Rows>(cdf.data(), edges.data(), bins);
+  py::list out;
+  for (const uint32_t word : words) {
+    const DrawRow& row = rows->of(word);
+    const int searched = cdf_bin(uniform(word), cdf.data(), bins);
+    const bool same = draw_row(cdf.data(), searched, edges.data()).first == row.first && row.edge == float(edges[searched]);
+    out.append(py::make_tuple(same ? searched : -1, sigma_of_word(row, word, width, float(edges[bins]))));
+  }
+  return out;
 }
 
 // Byte offsets of the fields of Params, in units of a double, by name.
@@ -64,6 +80,8 @@ PYBIND11_MODULE(_native, m) {
   m.def("bin_of", &bin_of);
   m.def("rough_log2", py::vectorize(rough_log2));
   m.def("exp_plain", py::vectorize(exp_plain));
+  m.def("exp_float", py::vectorize(exp_float));
+  m.def("draw_by_words", &draw_by_words);
   m.def("gate", py::vectorize(gate));
   m.def("cdf_bin", [](double u, const std::vector<double>& cdf) {
     return cdf_bin(u, cdf.data(), int(cdf.size()) - 1);
