@@ -12,7 +12,7 @@ import numpy as np
 from .._schemas import SKIP_CAUSES, STATUSES
 from .._version import __version__
 from .runs import Run, Series
-from .warnings import find_warnings, name_of
+from .warnings import find_warnings, names_of
 
 MAX_VALUES = 131_072
 """Values of each curve on the page, over all series, records and bins: the page stays below 5 MB."""
@@ -61,7 +61,7 @@ def payload(run: Run) -> dict[str, Any]:
         "causes": SKIP_CAUSES,
         "warnings": [{"title": w.title, "text": w.text} for w in find_warnings(run)],
         "notes": notes,
-        "series": [_series(s, name_of(s, series), most) for s in shown],
+        "series": [_series(s, name, most) for s, name in zip(shown, names_of(series), strict=False)],
     }
 
 

@@ -51,10 +51,9 @@ class Run:
         out = []
         for rank in sorted(self.records):
             records = standing(self.records[rank])
-            last = records[-1]
-            for group in range(len(last["profiles"])):
-                entries = [entry_of(record, group) for record in records]
-                out.append(Series(rank, group, last["config"], last["edges"], entries))
+            config, edges = records[-1]["config"], records[-1]["edges"]
+            by_group = zip(*map(entries_of, records), strict=True)
+            out += [Series(rank, group, config, edges, list(entries)) for group, entries in enumerate(by_group)]
         return out
 
 
@@ -110,9 +109,13 @@ def standing(records: list[Record]) -> list[Record]:
     return [r for r in out if r["edges"] == last["edges"] and len(r["profiles"]) == len(last["profiles"])]
 
 
-def entry_of(record: Record, group: int) -> Entry:
-    """One group's part of a record."""
-    prefix = "" if len(record["profiles"]) == 1 else f"group{group}/"
-    summary = record["summary"].items()
-    own = {name.removeprefix(prefix): value for name, value in summary if name.startswith(prefix)}
-    return own | {"step": record["step"], "profile": record["profiles"][group]}
+def entries_of(record: Record) -> list[Entry]:
+    """A record's part for each group."""
+    entries: list[Entry] = [{"step": record["step"], "profile": profile} for profile in record["profiles"]]
+    for key, value in record["summary"].items():
+        group, _, name = key.rpartition("/")
+        if group:
+            entries[int(group.removeprefix("group"))][name] = value
+        elif len(entries) == 1:
+            entries[0][name] = value
+    return entries

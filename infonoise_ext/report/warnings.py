@@ -206,33 +206,31 @@ def _distance(one: Series, two: Series, step: int) -> float:
 def find_warnings(run: Run) -> list[Finding]:
     """Every rule applied to every group of every rank; groups that share a warning share its line."""
     series, out = run.series(), []
+    names = names_of(series)
     for title, rule in RULES.items():
-        said = [(s, text) for s in series if (text := rule(s))]
-        if said:
-            out.append(Finding(title, _whom([name_of(s, series) for s, _ in said], len(series)) + said[0][1]))
+        texts = {name: text for name, s in zip(names, series, strict=True) if (text := rule(s))}
+        out += _shared(title, texts, len(series))
     if len(run.records) > 1:
-        groups = {s.group for s in series}
-        texts = [text for g in sorted(groups) if (text := ranks_disagree([s for s in series if s.group == g]))]
-        out += [Finding("Ranks disagree", texts[0])] if texts else []
-    gaps = {rank: text for rank in sorted(run.records) if (text := step_gaps(run.records[rank]))}
-    if gaps:
-        out.append(Finding("Step gaps", _whom([f"rank {r}" for r in gaps], len(run.records)) + gaps[next(iter(gaps))]))
-    return out
+        groups = {s.group: [other for other in series if other.group == s.group] for s in series}
+        disagreeing = {f"group {g}": text for g, ranks in groups.items() if (text := ranks_disagree(ranks))}
+        out += _shared("Ranks disagree", disagreeing, len(groups))
+    gaps = {f"rank {rank}": text for rank in sorted(run.records) if (text := step_gaps(run.records[rank]))}
+    return out + _shared("Step gaps", gaps, len(run.records))
 
 
-def name_of(series: Series, among: list[Series]) -> str:
-    """What tells a series from the others: its rank, its group, or both; empty if it is the only one."""
-    ranks, groups = ({getattr(s, name) for s in among} for name in ("rank", "group"))
-    parts = [f"rank {series.rank}"] * (len(ranks) > 1) + [f"group {series.group}"] * (len(groups) > 1)
-    return ", ".join(parts)
+def names_of(series: list[Series]) -> list[str]:
+    """What tells each from the others: its rank, its group, or both; empty if there is only one."""
+    ranks, groups = {s.rank for s in series}, {s.group for s in series}
+    return [", ".join([f"rank {s.rank}"] * (len(ranks) > 1) + [f"group {s.group}"] * (len(groups) > 1)) for s in series]
 
 
-def _whom(names: list[str], total: int) -> str:
-    """The start of a sentence about the first of `names`, when there are several it could be about."""
-    if total == 1:
-        return ""
-    others = f" (likewise {_few(names[1:])})" if len(names) > 1 else ""
-    return f"{names[0]}{others}: "
+def _shared(title: str, texts: dict[str, str], total: int) -> list[Finding]:
+    """One warning for what is said of some of `total`, by name: the first sentence, and whom else it concerns."""
+    if not texts:
+        return []
+    name, *others = texts
+    whom = "" if total == 1 else f"{name}{f' (likewise {_few(others)})' if others else ''}: "
+    return [Finding(title, whom + texts[name])]
 
 
 def _few(names: list[int] | list[str]) -> str:
