@@ -26,7 +26,11 @@ let training = []; // the same over steps
 
 // Numbers
 
-const decode = (text) => new Float32Array(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
+function decode(text) {
+  const binary = atob(text), bytes = new Uint8Array(binary.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = binary.charCodeAt(i);
+  return new Float32Array(bytes.buffer);
+}
 const known = (x) => x !== null && Number.isFinite(x);
 const show = (x) => (!known(x) ? "–" : Number.isInteger(x) ? x.toLocaleString("en") : String(Number(x.toPrecision(3))));
 const row = (curve, t = at) => series.curve[curve].subarray(t * series.bins, (t + 1) * series.bins);
@@ -34,7 +38,8 @@ const step = (t) => series.numbers.step[t];
 
 function extent(values, positive) {
   let low = Infinity, high = -Infinity;
-  for (const x of values) {
+  for (let i = 0; i < values.length; i++) {
+    const x = values[i];
     if (!known(x) || (positive && x <= 0)) continue;
     if (x < low) low = x;
     if (x > high) high = x;
@@ -47,12 +52,13 @@ function open(index) {
   const edges = source.edges, bins = edges.length - 1;
   const curve = Object.fromEntries(Object.entries(source.curves).map(([name, text]) => [name, decode(text)]));
   const sigma = edges.slice(1).map((edge, k) => Math.sqrt(edge * edges[k]));
+  const positive = ["density", "mmse", "rate"].map((name) => [name, extent(curve[name], true)]);
   const rateError = curve.standard_error.map((error, i) => error / sigma[i % bins] ** 2);
   const n = { ...source.numbers };
   const tried = n.step.map((_, t) => n.refreshes[t] + n.waits[t] + n.degenerates[t] > 0);
   for (const name of ["pivot", "drift", "information", "kept"]) n[name] = n[name].map((v, t) => (n.refreshes[t] ? v : null));
   n.coverage = n.coverage.map((v, t) => (tried[t] ? v : null)); // before anything is tried the state holds 0
-  series = { ...source, numbers: n, bins, sigma, index, curve: { ...curve, rate_error: rateError }, length: source.numbers.step.length };
+  series = { ...source, numbers: n, bins, sigma, index, curve: { ...curve, rate_error: rateError }, extent: Object.fromEntries(positive), length: source.numbers.step.length };
 }
 
 // Axes
@@ -171,12 +177,12 @@ function pivot(sx, box) {
 function drawRecord() {
   const x = overSigma(), n = series.numbers, when = `at step ${show(step(at))}`;
   const logAxis = (curve, decades) => {
-    const [low, high] = extent(series.curve[curve], true);
+    const [low, high] = series.extent[curve];
     return { low: Math.max(low, high * 10 ** -decades) / 1.5, high: high * 1.5, log: true };
   };
   const panels = [
     panel("density", {
-      x, y: { low: 0, high: extent(series.curve.density)[1] * 1.05, label: "per unit log σ" },
+      x, y: { low: 0, high: series.extent.density[1] * 1.05, label: "per unit log σ" },
       alt: `Sampled density ${when}: median sigma ${show(n.sigma_q50[at])}, 90% between ${show(n.sigma_q05[at])} and ${show(n.sigma_q95[at])}`,
       draw: (sx, sy, box) => {
         const d = stairs(row("density"), sx, sy);
@@ -225,7 +231,7 @@ function heatImage(x, columns) {
   canvas.width = columns;
   canvas.height = series.bins;
   const context = canvas.getContext("2d"), image = context.createImageData(columns, series.bins);
-  const top = extent(series.curve.density)[1];
+  const top = series.extent.density[1];
   for (let column = 0, t = 0; column < columns; column++) {
     const here = x.low + ((column + 0.5) / columns) * (x.high - x.low);
     while (t + 1 < series.length && step(t + 1) <= here) t++;
@@ -242,7 +248,7 @@ function heatImage(x, columns) {
 
 function drawTraining() {
   const x = overSteps(), n = series.numbers, sigma = overSigma(), end = series.length - 1;
-  get("ramp-top").textContent = show(extent(series.curve.density)[1]);
+  get("ramp-top").textContent = show(series.extent.density[1]);
   const heat = panel("heat", {
     x, y: { ...sigma, label: "noise level σ (log scale)" }, height: 340,
     alt: `Density over ${show(series.length)} records, steps ${show(x.low)} to ${show(step(end))}: the median sigma goes from ${show(n.sigma_q50[0])} to ${show(n.sigma_q50[end])}`,

@@ -137,8 +137,8 @@ def skipped(series: Series) -> str | None:
     for cause, allowed in SKIPPED_SHARE.items():
         share = max(_share(last, cause, first), _share(last, cause, dict.fromkeys(last, 0)))
         if share > allowed:
-            found.append(f"{share:.1%} {ADVICE[cause]}")
-    return f"samples are left out of the statistics: {'; '.join(found)}." if found else None
+            found.append(f"{share:.1%} ({ADVICE[cause]})")
+    return ", ".join(found) + "." if found else None
 
 
 def _share(last: Entry, cause: str, first: Entry) -> float:
@@ -163,11 +163,12 @@ def step_gaps(records: list[Record]) -> str | None:
     pairs = list(pairwise(record["step"] for record in records))
     usual = median([b - a for a, b in pairs if b > a] or [0])
     found = [f"step {b:,} follows {a:,} (resumed; the later record holds)" for a, b in pairs if b <= a]
-    found += [f"nothing between steps {a:,} and {b:,}" for a, b in pairs if b - a > GAP * usual]
+    warmup = records[-1]["config"]["warmup"]
+    found += [f"nothing between steps {a:,} and {b:,}" for a, b in pairs if a >= warmup and b - a > GAP * usual]
     older = sum(record["edges"] != records[-1]["edges"] for record in records)
     if older:
         found.append(f"{older} record(s) on another grid are not shown")
-    return "; ".join(found) + "." if found else None
+    return _few(found) + "." if found else None
 
 
 def ranks_disagree(runs: list[Series]) -> str | None:
