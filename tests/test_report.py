@@ -277,7 +277,7 @@ def test_masks_are_the_callers_choice_up_to_half(tmp_path, kept, told):
 
 
 @pytest.mark.parametrize(("std", "options", "words"), [
-    (0.5, {}, None), (5.0, {}, "differ by"), (0.5, {"floor": 0.1}, "ranks 1 run with other options"),
+    (0.5, {}, None), (1.0, {}, "differ by"), (0.5, {"floor": 0.1}, "ranks 1 run with other options"),
 ])  # fmt: skip
 def test_ranks_disagree(tmp_path, std, options, words):
     recorded(tmp_path / "0.jsonl", 300, rank=0, world=2)
@@ -526,6 +526,15 @@ def test_the_controls_in_a_browser(run_of_groups, tmp_path):
     select.value = 2; select.dispatchEvent(new Event("change"));
     said.group = location.hash;
     document.getElementById("bins").open = true;
+    const image = new Image();
+    image.onload = () => {  // the brightest pixel of the last column, counted from the bottom
+      const { width, height } = image;
+      const context = Object.assign(document.createElement("canvas"), { width, height }).getContext("2d");
+      context.drawImage(image, 0, 0);
+      const green = [...Array(image.height).keys()].map((y) => context.getImageData(image.width - 1, y, 1, 1).data[1]);
+      said.brightest = image.height - 1 - green.indexOf(Math.max(...green));
+    };
+    image.src = document.querySelector("#heat image").getAttribute("href");
     setTimeout(() => {
       said.rows = document.querySelectorAll("#bins-table tr").length;
       said.requests = performance.getEntriesByType("resource").map((e) => e.name).filter((n) => !n.startsWith("data:"));
@@ -533,13 +542,15 @@ def test_the_controls_in_a_browser(run_of_groups, tmp_path):
       document.body.dataset.said = JSON.stringify(said);
     }, 100);
     """
-    dom = dump(page_of(read_run(run_of_groups[0])), tmp_path, script=script, width=500)
+    path, schedule = run_of_groups
+    dom = dump(page_of(read_run(path)), tmp_path, script=script, width=500)
     said = json.loads(html.unescape(re.search(r'data-said="(.*?)"', dom)[1]))
     assert said == {
         "slider": "record 5 of 20, step 40, active #record=5",
         "words": "record 5 of 20, step 40, active",
         "next": "record 6 of 20, step 50, active",
         "group": "#record=20&series=3",
+        "brightest": int(schedule.profile(2).density.argmax()),
         "rows": 65,
         "requests": [],
         "wide": False,
