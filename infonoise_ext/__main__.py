@@ -1,4 +1,4 @@
-"""`python -m infonoise_ext doctor | demo`."""
+"""`python -m infonoise_ext doctor | demo | report`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ USAGE = """usage: python -m infonoise_ext COMMAND
 
   doctor   versions, which backend serves which tensors, what is missing and how to get it
   demo     train a small denoiser on DNA motifs under five noise schedules (--help for options)
+  report   turn what History recorded of a run into one HTML page, and say what is wrong with it
 """
 
 
@@ -24,6 +25,10 @@ def main(argv: list[str] | None = None) -> int:
         from . import demo
 
         return int(demo.main(rest) or 0)
+    if command == "report":
+        from . import report as run_report
+
+        return run_report.main(rest)
     print(USAGE, end="", file=sys.stdout if command in ("-h", "--help") else sys.stderr)
     return 0 if command in ("-h", "--help") else 2
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import tempfile
 import warnings
@@ -23,9 +22,8 @@ _FORMAT = "infonoise_ext"
 
 def state_dict(state: State, config: InfoNoiseConfig) -> dict[str, Any]:
     """Live tensors under the names of `State`, "edges", and plain "format", "version", "config"."""
-    plain = dataclasses.asdict(config) | {"pivot": repr(config.pivot)}
     tensors = {name: getattr(state, name) for name in MUTABLE}
-    return {"format": _FORMAT, "version": VERSION, "config": plain, **tensors, "edges": state.edges.clone()}
+    return {"format": _FORMAT, "version": VERSION, "config": config.to_dict(), **tensors, "edges": state.edges.clone()}
 
 
 def load_state_dict(state: State, config: InfoNoiseConfig, saved: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from .pivot import FixedPivot, Onset, Pivot, PowerLaw
@@ -85,6 +85,10 @@ class InfoNoiseConfig:
     def width(self) -> float:
         """D, the width of a bin in log sigma."""
         return math.log(self.sigma_max / self.sigma_min) / self.bins
+
+    def to_dict(self) -> dict[str, float | int | str]:
+        """Plain values, for checkpoints and records; the pivot's rule as its repr."""
+        return asdict(self) | {"pivot": repr(self.pivot)}
 
     def with_options(self, options: Mapping[str, Any]) -> InfoNoiseConfig:
         """A copy with some options replaced; an unknown name raises TypeError listing the known ones."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,10 @@ from .state import State
 
 if TYPE_CHECKING:
     from .schedule import InfoNoise
+
+FORMAT, VERSION = "infonoise_ext.history", 1
+CURVES = ("count", "seen", "mean", "standard_error", "mmse", "rate", "gate", "allocation", "density")
+"""Of a `Profile`, what a record keeps for each group: K values each."""
 
 QUANTILES = {"sigma_q05": 0.05, "sigma_q50": 0.5, "sigma_q95": 0.95}
 
@@ -75,32 +80,110 @@ def samples_needed(state: State, config: InfoNoiseConfig, group: int = 0) -> flo
 class History:
     """Profiles of a schedule over its refreshes, in memory and, if a path is given, as JSON lines.
 
+    A line holds one record; docs/monitoring.md lists its keys. Numbers have six significant digits, null
+    stands for NaN and infinity. A file that cannot be written warns once, training goes on, and the next
+    record brings the lines that are missing.
+
     Args:
-        path: file that every record is appended to, or None.
+        path: file that every record is appended to, or None; its folder is made. Ranks need one each.
+
+    Attributes:
+        damaged: lines that `read` passed over because a crash had cut them short.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         self.path = None if path is None else Path(path)
-        self.records: list[dict[str, Any]] = []
+        self.damaged = 0
+        self._lines: list[str] = []
+        self._saved = 0
+        self._warned = False
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """What is recorded, oldest first, as the file holds it."""
+        return [json.loads(line) for line in self._lines]
 
     def record(self, schedule: InfoNoise) -> None:
         """Append the current profile of every group, with the summary. Waits for the device."""
         summary = schedule.summary()
         profiles = [schedule.profile(g).to_dict() for g in range(schedule.groups)]
-        entry = {"step": int(summary["steps"]), "summary": summary, "profiles": profiles}
-        self.records.append(entry)
+        entry = {
+            "format": FORMAT,
+            "version": VERSION,
+            "step": int(summary["steps"]),
+            "rank": schedule.rank,
+            "world": schedule.world,
+            "config": schedule.config.to_dict(),
+            "edges": profiles[0]["edges"],
+            "summary": summary,
+            "profiles": [{name: profile[name] for name in (*CURVES, "pivot")} for profile in profiles],
+        }
+        self._lines.append(json.dumps(_plain(entry), separators=(",", ":"), allow_nan=False))
         if self.path is not None:
-            with self.path.open("a") as file:
-                file.write(json.dumps(entry) + "\n")
+            try:
+                _append(self.path, self._lines[self._saved :])
+                self._saved = len(self._lines)
+            except OSError as error:
+                self._warn(error)
+
+    def _warn(self, error: OSError) -> None:
+        if not self._warned:
+            self._warned = True
+            warnings.warn(f"History cannot write {self.path}: {error}. Training goes on; so do attempts.", stacklevel=4)
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> History:
-        """The history that a file holds; recording appends to it."""
+        """The history that a file holds; recording appends to it. Lines cut short are passed over.
+
+        Raises:
+            ValueError: the file holds something else, or records of a version that is not known.
+        """
         history = cls(path)
-        with Path(path).open() as file:
-            history.records = [json.loads(line) for line in file if line.strip()]
+        with Path(path).open(encoding="utf-8", errors="replace") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    history._take(line.strip(), f"{path}, line {number},")
+        history._saved = len(history)
+        if history.damaged and not len(history):
+            raise ValueError(f"{path} holds no record of a History")
         return history
+
+    def _take(self, line: str, where: str) -> None:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            self.damaged += 1
+            return
+        if not isinstance(entry, dict) or entry.get("format") != FORMAT:
+            raise ValueError(f"{where} is no record of a History")
+        if entry.get("version") != VERSION:
+            raise ValueError(f"{where} has version {entry.get('version')!r}, but this release reads {VERSION}")
+        self._lines.append(line)
 
     def __len__(self) -> int:
         """Number of records."""
-        return len(self.records)
+        return len(self._lines)
+
+
+def _append(path: Path, lines: list[str]) -> None:
+    """Add lines to a file, below whatever a crash or a full disk cut short there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab+") as file:
+        cut_short = False
+        if file.seek(0, os.SEEK_END) > 0:
+            file.seek(-1, os.SEEK_END)
+            cut_short = file.read(1) != b"\n"
+        file.write("".join(["\n" * cut_short, *(line + "\n" for line in lines)]).encode())
+
+
+def _plain(value: Any) -> Any:
+    """`value` with its floats at six significant digits, whole ones as integers, and None for NaN and infinity."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if not isinstance(value, float):
+        return value
+    if not math.isfinite(value):
+        return None
+    return int(value) if value.is_integer() and abs(value) < 2**53 else float(f"{value:.6g}")

@@ -69,9 +69,10 @@ def history_figure(history: History, group: int = 0) -> Figure:
     """
     if len(history) < 2:
         raise ValueError(f"history holds {len(history)} records, but a figure of its evolution needs 2 or more")
-    steps = np.array([record["step"] for record in history.records])
-    profiles = [record["profiles"][group] for record in history.records]
-    edges = np.array(profiles[0]["edges"])
+    records = history.records
+    steps = np.array([record["step"] for record in records])
+    profiles = [record["profiles"][group] for record in records]
+    edges = np.array(records[0]["edges"])
     figure, (top, bottom) = _panels(2, (7.0, 6.6))
     density = np.array([p["density"] for p in profiles])
     borders = np.concatenate((steps[:1] - (steps[1] - steps[0]), steps))
@@ -80,18 +81,19 @@ def history_figure(history: History, group: int = 0) -> Figure:
     top.plot([p["pivot"] or np.nan for p in profiles], steps, color="white", lw=1.2, ls=":")
     top.set(ylabel="step", title="density over training; dotted: pivot")
     top.title.set_fontsize(10)
-    _mmse_curves(figure, bottom, profiles, steps)
+    _mmse_curves(figure, bottom, profiles, steps, np.sqrt(edges[1:] * edges[:-1]))
     return figure
 
 
-def _mmse_curves(figure: Figure, axes: Axes, profiles: list[dict[str, Any]], steps: Any) -> None:
+def _mmse_curves(figure: Figure, axes: Axes, profiles: list[dict[str, Any]], steps: Any, sigma: Any) -> None:
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
     norm = Normalize(steps[0], steps[-1])
     for step, profile in zip(steps, profiles, strict=True):
-        axes.plot(profile["sigma"], profile["mmse"], color=colormaps["viridis"](norm(step)), lw=0.9)
+        mmse = np.array(profile["mmse"], dtype=float)  # None, where nothing is measured, becomes NaN
+        axes.plot(sigma, mmse, color=colormaps["viridis"](norm(step)), lw=0.9)
     axes.set(yscale="log", ylabel="mmse", xlabel="noise level σ")
     figure.colorbar(ScalarMappable(norm, "viridis"), ax=[axes], label="step", pad=0.02)
 

@@ -20,6 +20,8 @@ class Profile:
         sigma: [K] bin centres.
         edges: [K + 1] bin edges.
         count: [K] losses in each ring.
+        seen: [K] losses ever recorded, those that left the ring included.
+        mean: [K] ring means; NaN where the ring is empty.
         mmse: [K] estimates in the units of the recorded error; before the first refresh the ring
             means; NaN where nothing was measured.
         standard_error: [K] of the ring means; NaN below two losses.
@@ -34,6 +36,8 @@ class Profile:
     sigma: Tensor
     edges: Tensor
     count: Tensor
+    seen: Tensor
+    mean: Tensor
     mmse: Tensor
     standard_error: Tensor
     rate: Tensor
@@ -73,6 +77,8 @@ def profile_of(state: State, group: int = 0) -> Profile:
         sigma=sigma.clone(),
         edges=grid[0].clone(),
         count=count,
+        seen=state.count[group].cpu().double(),
+        mean=mean,
         mmse=mmse,
         standard_error=error,
         rate=rate,
