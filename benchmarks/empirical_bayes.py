@@ -17,7 +17,7 @@ from infonoise_ext import empirical_bayes
 
 SIZES = ((2, 1024, 20000), (32, 1024, 20000), (768, 512, 8000), (3072, 256, 4000))
 """D, B, N."""
-ROUNDS = 7
+ROUNDS = 5
 
 
 def whole_matrix(y, sigma, data):
@@ -80,11 +80,9 @@ def main():
         return
     print("| D | B | N | " + " | ".join(IMPLEMENTATIONS) + " |\n|" + "---|" * (3 + len(IMPLEMENTATIONS)))
     for index, size in enumerate(SIZES):
-        cells = [
-            subprocess.run([sys.executable, "-m", __spec__.name, name, str(index)], capture_output=True, text=True, check=True)
-            for name in IMPLEMENTATIONS
-        ]  # fmt: skip
-        print("| " + " | ".join([*map(str, size), *(cell.stdout.strip() for cell in cells)]) + " |")
+        commands = [[sys.executable, "-m", __spec__.name, name, str(index)] for name in IMPLEMENTATIONS]
+        cells = [subprocess.check_output(command, text=True).strip() for command in commands]
+        print("| " + " | ".join([*map(str, size), *cells]) + " |", flush=True)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ _CHUNK_MIN_POINTS = 64
 _CENTRE_POINTS = 63
 
 
-@torch.compiler.disable
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 @torch.no_grad()
 def empirical_bayes(y: Tensor, sigma: Tensor | float, data: Tensor) -> tuple[Tensor, Tensor]:
     """Posterior mean and variance of x0, uniform over a data set, given y = x0 + sigma eps.
@@ -150,7 +150,7 @@ def _chunk_sizes(dim: int, device: torch.device) -> tuple[int, int]:
 @contextlib.contextmanager
 def _float32_in_full() -> Iterator[None]:
     """Forbid TF32 and bfloat16 inside float32 products; touches a global setting only where it allows them."""
-    matmuls = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+    matmuls = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
     loose = [(m, m.fp32_precision) for m in matmuls if m.fp32_precision not in ("none", "ieee")]
     try:
         for matmul, _ in loose:

@@ -252,7 +252,7 @@ def test_never_holds_a_matrix_of_all_weights(batch, points, dim, monkeypatch):
 @pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("dtype", HALVES)
 def test_sixteen_bits_on_matrix_units(dtype, fused, monkeypatch):
-    """What CUDA runs: uncentred, 16-bit factors, float32 sums. Weights are off by a unit each, so the results are too."""
+    """What CUDA runs: uncentred, 16-bit factors, float32 sums, weights off by a unit each."""
     plain, outs = torch.mm, []
 
     def mm(a, b, out_dtype):
@@ -292,8 +292,8 @@ def test_float32_is_full_float32_whatever_the_caller_allows(monkeypatch):
         assert set(seen) == {"ieee"}
         assert matmul.fp32_precision == "tf32"
         assert torch.get_float32_matmul_precision() == "high"
-        with pytest.raises(RuntimeError, match="planted"):
-            monkeypatch.setattr(module, "_product", lambda a, b: (_ for _ in ()).throw(RuntimeError("planted")))
+        monkeypatch.setattr(module, "_product", None)
+        with pytest.raises(TypeError):
             empirical_bayes(y, 1.0, data)
         assert matmul.fp32_precision == "tf32"
     finally:
