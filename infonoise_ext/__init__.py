@@ -6,6 +6,7 @@ from .channel import clean_error
 from .config import InfoNoiseConfig
 from .densities import LogitNormal, LogNormal, LogUniform
 from .density import Density
+from .empirical_bayes import empirical_bayes
 from .grid import info_grid
 from .monitor import History
 from .pivot import FixedPivot, Onset, PowerLaw
@@ -32,5 +33,6 @@ __all__ = [
     "UnitWeight",
     "__version__",
     "clean_error",
+    "empirical_bayes",
     "info_grid",
 ]
