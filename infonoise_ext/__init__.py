@@ -7,6 +7,7 @@ from .config import InfoNoiseConfig
 from .densities import LogitNormal, LogNormal, LogUniform
 from .density import Density
 from .grid import info_grid
+from .loss import denoising_loss
 from .monitor import History
 from .pivot import FixedPivot, Onset, PowerLaw
 from .profile import Profile
@@ -32,5 +33,6 @@ __all__ = [
     "UnitWeight",
     "__version__",
     "clean_error",
+    "denoising_loss",
     "info_grid",
 ]
