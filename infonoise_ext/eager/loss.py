@@ -32,4 +32,5 @@ def denoising_error_backward(grad_error: Tensor, denoised: Tensor, target: Tenso
     check_grad(grad_error, denoised)
     wide = error_dtype(denoised, target)
     scale = per_sample((2.0 / denoised.shape[1:].numel() * grad_error).to(wide), denoised)
-    return torch.where(scale == 0, 0.0, scale * (denoised.to(wide) - target)).to(denoised.dtype)
+    gradient = torch.where(scale == 0, 0.0, scale * (denoised.to(wide) - target))
+    return torch.empty_like(denoised).copy_(gradient)
