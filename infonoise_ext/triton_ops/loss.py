@@ -29,16 +29,17 @@ def span_of(i, pieces, piece, B, M, ROWS: tl.constexpr):
 
 @triton.jit
 def difference(denoised, target, row, live, start, end, M, COLS: tl.constexpr, WIDE: tl.constexpr):
-    """Places of a tile [ROWS, COLS], which of them exist, and denoised - target there."""
+    """Places of a tile [ROWS, COLS], columns before `end` [1, COLS], and denoised - target: 0 where not live."""
     column = start + tl.arange(0, COLS)
     place = row[:, None] * M + column[None, :]
-    held = live[:, None] & (column < end)[None, :]
+    inside = (column < end)[None, :]
+    held = live[:, None] & inside
     a = tl.load(denoised + place, mask=held, other=0.0).to(WIDE)
     b = tl.load(target + place, mask=held, other=0.0).to(WIDE)
-    return place, held, a - b
+    return place, inside, a - b
 
 
-@triton.jit(do_not_specialize=["B", "pieces", "piece"])
+@triton.jit(do_not_specialize=["B", "pieces"])
 def denoising_error_kernel(
     denoised, target, out, B, M, pieces, piece, ROWS: tl.constexpr, COLS: tl.constexpr, WIDE: tl.constexpr
 ):
@@ -67,7 +68,7 @@ def denoising_fold_kernel(shares, out, pieces, COLS: tl.constexpr):
     tl.store(out + i, tl.sum(total, 0).to(out.dtype.element_ty))
 
 
-@triton.jit(do_not_specialize=["B", "pieces", "piece"])
+@triton.jit(do_not_specialize=["B", "pieces"])
 def denoising_gradient_kernel(
     grad_error, denoised, target, out, grad_stride, B, M, pieces, piece,
     ROWS: tl.constexpr, COLS: tl.constexpr, WIDE: tl.constexpr,
@@ -78,12 +79,11 @@ def denoising_gradient_kernel(
     scale = tl.load(grad_error + row * grad_stride, mask=live, other=0.0).to(tl.float64) * 2 / M
     used = live & (scale != 0)
     for start in range(first, end, COLS):
-        place, _, x = difference(denoised, target, row, used, start, end, M, COLS, WIDE)
-        held = live[:, None] & (start + tl.arange(0, COLS) < end)[None, :]
+        place, inside, x = difference(denoised, target, row, used, start, end, M, COLS, WIDE)
         gradient = scale.to(WIDE)[:, None] * x
         if out.dtype.element_ty != tl.float64:
             gradient = gradient.to(tl.float32)  # the interpreter takes no float64 to 16 bits at once
-        tl.store(out + place, gradient.to(out.dtype.element_ty), mask=held)
+        tl.store(out + place, gradient.to(out.dtype.element_ty), mask=live[:, None] & inside)
 
 
 def plan(denoised: Tensor, target: Tensor) -> tuple[dict[str, int], dict[str, object]]:
