@@ -11,7 +11,11 @@ from torch._dynamo.testing import CompileCounterWithBackend
 import infonoise_ext as inx
 
 BACKENDS = ("auto", "eager")
-DENSITIES = (inx.LogNormal(-1.2, 1.2, weight=inx.EDMWeight(0.5)), inx.LogUniform(0.002, 80.0), inx.LogitNormal(0.0, 1.0))
+DENSITIES = (
+    inx.LogNormal(-1.2, 1.2, weight=inx.EDMWeight(0.5)),
+    inx.LogUniform(0.002, 80.0),
+    inx.LogitNormal(0.0, 1.0),
+)
 
 
 def schedule_of(backend="auto", **options):
@@ -159,7 +163,9 @@ def test_derivatives_of_every_order_asked_for():
     mask = torch.tensor([True, False, True])
     schedule = schedule_of()
     for kept in (None, mask):
-        assert torch.autograd.gradgradcheck(lambda a, b, m=kept: inx.denoising_loss(a, b, sigma, schedule, mask=m), (a, b))
+        assert torch.autograd.gradgradcheck(
+            lambda a, b, m=kept: inx.denoising_loss(a, b, sigma, schedule, mask=m), (a, b)
+        )
     loss = inx.denoising_loss(a, b, sigma, schedule)
     first = torch.autograd.grad(loss, a, retain_graph=True)[0]
     assert torch.equal(torch.autograd.grad(loss, a)[0], first)
