@@ -123,7 +123,7 @@ __device__ void for_each_pack(const D* denoised, const T* target, const Span& sp
   }
 }
 
-// The sum over a team, for each of its threads; begins with a barrier for whole blocks.
+// The sum over a team, for each of its threads; every thread of the block must come here.
 __device__ inline double team_sum(double x, int team, double* shared) {
   for (int step = (team < 32 ? team : 32) / 2; step > 0; step /= 2) x += __shfl_xor_sync(kAllLanes, x, step);
   if (team <= 32) return x;
@@ -154,7 +154,7 @@ __device__ void with_pair(const Pair& pair, int64_t sample, const Use& use) {
   });
 }
 
-// This thread's part of the sum of squares: a pack in float, packs in double.
+// This thread's part of the sum of squares: kPacks packs in the differences' type, further ones in double.
 __device__ inline double squares_of(const Pair& pair, const Span& span, int team) {
   double total = 0;
   with_pair(pair, span.sample, [&](const auto* d, const auto* t, auto aligned) {

@@ -43,7 +43,7 @@ def denoising_loss(
         ValueError: shapes, dtypes or devices that do not fit, or samples without elements.
 
     Source:
-        InfoNoise (arXiv 2602.18647) Eqs. 11, 16; the loss of EDM (arXiv 2206.00364) Eq. 8 under `EDMWeight`.
+        InfoNoise (arXiv 2602.18647): what is recorded estimates the mmse of Eq. 11, without the weight of Eq. 16.
     """
     check_pair(denoised, target)
     _check_vectors(denoised, sigma=sigma, mask=mask, group=group)
