@@ -8,6 +8,7 @@ from .densities import LogitNormal, LogNormal, LogUniform
 from .density import Density
 from .empirical_bayes import empirical_bayes
 from .grid import info_grid
+from .loss import denoising_loss
 from .monitor import History
 from .pivot import FixedPivot, Onset, PowerLaw
 from .profile import Profile
@@ -33,6 +34,7 @@ __all__ = [
     "UnitWeight",
     "__version__",
     "clean_error",
+    "denoising_loss",
     "empirical_bayes",
     "info_grid",
 ]

@@ -30,6 +30,8 @@ SCHEMAS = {
     "sample_": "(Tensor cdf, Tensor(a!) rng, Tensor grid, Tensor params, SymInt n, Tensor? group) -> Tensor",
     "icdf": "(Tensor cdf, Tensor grid, Tensor params, Tensor u, Tensor? group) -> Tensor",
     "advance_": "(Tensor(a!) ring, Tensor(b!) count, Tensor(c!) mmse, Tensor(d!) cdf, Tensor(e!) stats, Tensor(f!) counters, Tensor(g!) rng, Tensor grid, Tensor params, Tensor sigma, Tensor error, Tensor? mask, Tensor? group, SymInt n, Tensor? next_group) -> Tensor",
+    "denoising_error": "(Tensor denoised, Tensor target) -> Tensor",
+    "denoising_error_backward": "(Tensor grad_error, Tensor denoised, Tensor target) -> Tensor",
 }
 
 PARAMS = (
