@@ -24,10 +24,6 @@ __device__ inline int64_t clamped_group(const Column& group, int64_t i, int64_t 
   return g < 0 ? 0 : g < groups ? g : groups - 1;
 }
 
-__device__ inline Stream stream_of(const Params& p, const int64_t* rng, uint64_t offset, int64_t n) {
-  return {uint64_t(rng[0]), offset, int64_t(p.rank) * n, int64_t(p.world) * n};
-}
-
 // The offset of this draw. Every reader adds a ticket above the offset's bits; the last one takes the
 // tickets off and counts the draw, so that no block can read the next offset.
 __device__ inline uint64_t take_offset(int64_t* rng, uint64_t readers) {
@@ -51,7 +47,7 @@ __device__ void draw_fours(const Params& p, const Grid& grid, const Stream& stre
       const double* table = i < d.size ? table_of(i) : nullptr;
       if (!table) continue;
       double u = uniform(words[j]);
-      if (p.stratified > 0) u = (double(stream.first + i) + u) / double(stream.total);
+      if (p.stratified > 0) u = stratified(stream, i, u);
       d.sigma[i] = sigma_at(p, grid, table, u);
     }
   }
@@ -66,7 +62,7 @@ __device__ inline void draw_all(const Params& p, const Grid& grid, const double*
                                 const int64_t* rng, uint64_t offset, const Draw& d, double* table) {
   if (d.group.kind == kAbsent) copy_table(cdf, grid.bins, table);
   __syncthreads();
-  const Stream stream = stream_of(p, rng, offset, d.size);
+  const Stream stream = stream_of(p, rng[0], offset, d.size);
   const int64_t first = int64_t(blockIdx.x) * blockDim.x + threadIdx.x, step = int64_t(gridDim.x) * blockDim.x;
   draw_fours(p, grid, stream, d, first, step, [&](int64_t i) -> const double* {
     if (d.group.kind == kAbsent) return table;

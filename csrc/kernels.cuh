@@ -73,7 +73,7 @@ INX_KERNEL advance_kernel(Rings rings, Tables t, Grid grid, const Params* params
     __syncthreads();
     copy_table(t.cdf + g * (grid.bins + 1), grid.bins, table);
     __syncthreads();
-    const Stream stream = stream_of(p, rng, header_of(shared)->offset, d.size);
+    const Stream stream = stream_of(p, rng[0], header_of(shared)->offset, d.size);
     draw_fours(p, grid, stream, d, threadIdx.x, blockDim.x, [&](int64_t i) -> const double* {
       return alone || clamped_group(d.group, i, rings.groups) == g ? table : nullptr;
     });

@@ -123,7 +123,7 @@ Tensor draw(const Params& p, const Grid& grid, const Tensor& cdf, const Tensor& 
             const OptionalTensor& group) {
   check_draw(n, group, "group");
   int64_t* state = rng_of(rng);
-  const Stream stream{uint64_t(state[0]), uint64_t(state[1]), int64_t(p.rank) * n, int64_t(p.world) * n};
+  const Stream stream = stream_of(p, state[0], uint64_t(state[1]), n);
   Tensor out = inverted(p, grid, cdf, n, group, [&](int64_t start, int size, double* u) {
     draw_uniforms(p, stream, start, size, u);
     return u;
