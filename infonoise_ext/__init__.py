@@ -6,6 +6,7 @@ from .channel import clean_error
 from .config import InfoNoiseConfig
 from .densities import LogitNormal, LogNormal, LogUniform
 from .density import Density
+from .distributed import check_ranks
 from .grid import info_grid
 from .monitor import History
 from .pivot import FixedPivot, Onset, PowerLaw
@@ -31,6 +32,7 @@ __all__ = [
     "Profile",
     "UnitWeight",
     "__version__",
+    "check_ranks",
     "clean_error",
     "info_grid",
 ]
