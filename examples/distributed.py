@@ -5,6 +5,7 @@ from contextlib import nullcontext
 
 import torch
 import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel as DDP
 
 import infonoise_ext as inx
 
@@ -25,8 +26,7 @@ class DenoisingLoss(torch.nn.Module):
         level = sigma.unsqueeze(1)
         noisy = x0 + level * torch.randn_like(x0)
         scale = (0.5 + level.square()).rsqrt()
-        output = self.net(torch.cat((noisy * scale, level.log() / 4), 1))
-        denoised = 0.5 * scale.square() * noisy + level * scale * output
+        denoised = 0.5 * noisy * scale**2 + level * scale * self.net(torch.cat((noisy * scale, level.log() / 4), 1))
         error = (denoised - x0).square().mean(1)  # [B], unweighted
         self.schedule.observe(sigma, error)
         return (self.schedule.weight(sigma) * error).mean()
@@ -34,23 +34,23 @@ class DenoisingLoss(torch.nn.Module):
 
 def main():
     """Train, then compare the ranks."""
-    device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if torch.cuda.is_available() else torch.device("cpu")
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    gpu = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if torch.cuda.is_available() else None
+    dist.init_process_group("nccl" if gpu else "gloo", device_id=gpu)
     torch.manual_seed(dist.get_rank())
-    schedule = inx.InfoNoise(weight=inx.EDMWeight(0.7), process_group=dist.group.WORLD, device=device)
-    loss = torch.nn.parallel.DistributedDataParallel(torch.compile(DenoisingLoss(schedule).to(device), fullgraph=True))
+    schedule = inx.InfoNoise(weight=inx.EDMWeight(0.7), process_group=dist.group.WORLD, device=gpu)
+    loss = DDP(torch.compile(DenoisingLoss(schedule).to(schedule.device), fullgraph=True))
     optimizer = torch.optim.Adam(loss.parameters(), 2e-3)
     for _ in range(STEPS):
         for micro in range(1, MICRO_BATCHES + 1):
-            x0 = 1.4 * torch.randint(0, 2, (BATCH, 2), device=device) - 0.7  # a code of two bits
+            x0 = 1.4 * torch.randint(0, 2, (BATCH, 2), device=schedule.device) - 0.7  # a code of two bits
             with nullcontext() if micro == MICRO_BATCHES else loss.no_sync():
                 (loss(x0) / MICRO_BATCHES).backward()
         optimizer.step()
         optimizer.zero_grad()
         schedule.step()  # not in the compiled function: every 100 steps the ranks add up what they measured
     inx.check_ranks(schedule)
-    if dist.get_rank() == 0:
-        print(f"{dist.get_world_size()} ranks: {schedule.status}, median sigma {schedule.summary()['sigma_q50']:.2f}")
+    if schedule.rank == 0:
+        print(f"{schedule.world} ranks: {schedule.status}, median sigma {schedule.summary()['sigma_q50']:.2f}")
     dist.barrier()  # gloo may hang in the end of a group whose last sum is still in its thread's hands
     dist.destroy_process_group()
 

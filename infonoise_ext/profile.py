@@ -19,7 +19,7 @@ class Profile:
     Attributes:
         sigma: [K] bin centres.
         edges: [K + 1] bin edges.
-        count: [K] losses in each ring.
+        count: [K] losses in each ring; with a process group, of this rank.
         mmse: [K] estimates in the units of the recorded error; before the first refresh the ring
             means; NaN where nothing was measured.
         standard_error: [K] of the ring means; NaN below two losses.
