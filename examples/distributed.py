@@ -32,10 +32,8 @@ class DenoisingLoss(torch.nn.Module):
         return (self.schedule.weight(sigma) * error).mean()
 
 
-def main():
-    """Train, then compare the ranks."""
-    gpu = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if torch.cuda.is_available() else None
-    dist.init_process_group("nccl" if gpu else "gloo", device_id=gpu)
+def train(gpu):
+    """Train on this rank's device, then compare the ranks."""
     torch.manual_seed(dist.get_rank())
     schedule = inx.InfoNoise(weight=inx.EDMWeight(0.7), process_group=dist.group.WORLD, device=gpu)
     loss = DDP(torch.compile(DenoisingLoss(schedule).to(schedule.device), fullgraph=True))
@@ -51,9 +49,10 @@ def main():
     inx.check_ranks(schedule)
     if schedule.rank == 0:
         print(f"{schedule.world} ranks: {schedule.status}, median sigma {schedule.summary()['sigma_q50']:.2f}")
-    dist.barrier()  # gloo may hang in the end of a group whose last sum is still in its thread's hands
-    dist.destroy_process_group()
 
 
 if __name__ == "__main__":
-    main()
+    device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if torch.cuda.is_available() else None
+    dist.init_process_group("nccl" if device else "gloo", device_id=device)
+    train(device)
+    dist.destroy_process_group()  # when DDP is gone: with gloo it may hang if it outlives its group
