@@ -153,7 +153,7 @@ Tensor draw(const Params& p, const Grid& grid, const Tensor& cdf, const Tensor& 
             const OptionalTensor& group) {
   check_draw(n, group, "group");
   int64_t* state = rng_of(rng);
-  const Stream stream{uint64_t(state[0]), uint64_t(state[1]), int64_t(p.rank) * n, int64_t(p.world) * n};
+  const Stream stream = stream_of(p, state[0], uint64_t(state[1]), n);
   uint32_t words[kChunk];
   Tensor out = draws_by_words(p)
                    ? drawn(p, grid, cdf, stream, n, group)

@@ -6,6 +6,7 @@ from .channel import clean_error
 from .config import InfoNoiseConfig
 from .densities import LogitNormal, LogNormal, LogUniform
 from .density import Density
+from .distributed import check_ranks
 from .empirical_bayes import empirical_bayes
 from .grid import info_grid
 from .loss import denoising_loss
@@ -33,6 +34,7 @@ __all__ = [
     "Profile",
     "UnitWeight",
     "__version__",
+    "check_ranks",
     "clean_error",
     "denoising_loss",
     "empirical_bayes",

@@ -5,7 +5,7 @@ Sizes: B batch, K bins, C ring capacity, G groups.
 =========== ======= ============== ==================================================================
 tensor      dtype   shape          holds
 =========== ======= ============== ==================================================================
-``ring``    float32 [G, K, C]      the last C losses of every bin
+``ring``    float32 [G, K, C]      the last C losses of every bin; -1 where there is none yet
 ``count``   int64   [G, K]         losses ever written; the next slot is ``count % C``
 ``mmse``    float64 [G, K]         moving average of the ring means; -1 where there is none yet
 ``cdf``     float64 [G, K + 1]     the table that is sampled from

@@ -80,9 +80,19 @@ def _checked(saved: dict[str, Any]) -> dict[str, Tensor]:
         raise ValueError("cdf is damaged: every row must rise from 0 to 1")
     if not bool((edges.diff() > 0).all() and (edges[0] > 0)):
         raise ValueError("edges are damaged: they must be positive and ascending")
-    if not bool(torch.isfinite(tensors["ring"]).all() and (tensors["ring"] >= 0).all()):
-        raise ValueError("ring is damaged: losses must be finite and at least 0")
-    return tensors
+    ring = tensors["ring"]
+    if not bool(torch.isfinite(ring).all() and ((ring >= 0) | (ring == -1)).all()):
+        raise ValueError("ring is damaged: losses must be finite and at least 0, or -1 where there is none")
+    return tensors | {"count": _held(ring, tensors["count"])}
+
+
+def _held(ring: Tensor, count: Tensor) -> Tensor:
+    """`count`, but no more than the ring of each bin holds.
+
+    They differ when a distributed checkpoint took the one from another rank than the other.
+    """
+    held = (ring >= 0).sum(-1)
+    return torch.where(held < ring.shape[-1], torch.minimum(count, held), count)
 
 
 def save(saved: dict[str, Any], path: Path) -> None:

@@ -34,7 +34,9 @@ def _uniforms(rng: Tensor, params: Tensor, n: int) -> Tensor:
     counter = torch.stack(torch.broadcast_tensors(block, rank, offset & _MASK32, (offset >> 32) & _MASK32))
     words = philox4x32(counter, seed).t().reshape(-1)[:n]
     u = (words.double() + 0.5) * 2.0**-32
-    strata = (param(params, "rank") * n + torch.arange(n, device=rng.device) + u) / (param(params, "world") * n)
+    world = param(params, "world")
+    turn = (rank + offset) % world.long()
+    strata = (turn + torch.arange(n, device=rng.device) * world + u) / (world * n)
     return torch.where(param(params, "stratified") > 0, strata, u)
 
 

@@ -47,7 +47,9 @@ def uniforms(params, seed, offset, start, n, BLOCK: tl.constexpr):
     words = tl.interleave(tl.interleave(w0, w2), tl.interleave(w1, w3))
     u = (words.to(tl.float64) + 0.5) * 2.0**-32
     i = (start + tl.arange(0, BLOCK)).to(tl.float64)
-    strata = (rank * n + i + u) / (tl.load(params + WORLD) * n)
+    world = tl.load(params + WORLD)
+    turn = (rank.to(tl.int64) + offset) % world.to(tl.int64)
+    strata = (turn.to(tl.float64) + i * world + u) / (world * n)
     return tl.where(tl.load(params + STRATIFIED) > 0, strata, u)
 
 
