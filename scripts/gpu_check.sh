@@ -7,8 +7,9 @@
 # Environment: OUT, folder of the results (build/gpu-check); COMMIT, where there is no git; PYTHON (python3).
 # Needs torch >= 2.10 with CUDA and pytest. Without nvcc Triton serves CUDA tensors; without compute-sanitizer
 # the report says so. Exit status: 0 all passed, 1 a phase failed, 3 no CUDA device: nothing was measured.
+# shellcheck disable=SC2329  # each phase is a function that a second run of this script is told to call
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 
 out=${OUT:-build/gpu-check}
 work=build/gpu-check-work
@@ -16,7 +17,8 @@ python=${PYTHON:-python3}
 total=465
 mkdir -p "$out" "$work"
 out=$(cd "$out" && pwd)
-export OUT=$out TRITON_CACHE_DIR=$PWD/$work/triton TORCHINDUCTOR_CACHE_DIR=$PWD/$work/inductor PYTHONUNBUFFERED=1
+export OUT=$out PYTHONPATH=$PWD:$PWD/tests${PYTHONPATH:+:$PYTHONPATH}
+export TRITON_CACHE_DIR=$PWD/$work/triton TORCHINDUCTOR_CACHE_DIR=$PWD/$work/inductor PYTHONUNBUFFERED=1
 
 # First PATH, then CUDA_HOME, the usual folders, and the packages beside torch.
 find_tool() {
@@ -64,8 +66,7 @@ build_by_hand() {
         -Xcompiler -fPIC,-fvisibility=hidden -c "$source" -o "${objects[-1]}" ;;
     esac || return
   done
-  "${CXX:-c++}" -shared "${objects[@]}" -L"$torch/lib" -ltorch_cpu -Wl,--no-as-needed -ltorch \
-    -L"$(dirname "$nvcc")/../lib64" -L"$(dirname "$nvcc")/../lib" -lcudart_static -ldl -lrt -lpthread \
+  "$nvcc" -shared -cudart static "${objects[@]}" -L"$torch/lib" -ltorch_cpu -Xlinker --no-as-needed -ltorch \
     -o "$target/infonoise_ext/_C.abi3.so"
 }
 
@@ -85,9 +86,9 @@ tests() {
 # Each tool beside the others: they take turns on the GPU, and their start takes longer than their work.
 sanitizer() {
   local tool backend name log jobs=() failed=0
-  : > "$out/sanitizer.tsv"
+  : > "$work/sanitizer.tsv"
   if ! name=$(find_tool compute-sanitizer); then
-    printf 'compute-sanitizer\tnot available\n' | tee "$out/sanitizer.tsv"
+    printf 'compute-sanitizer\tnot available\n' | tee "$work/sanitizer.tsv"
     return
   fi
   for tool in memcheck racecheck synccheck initcheck; do
@@ -116,7 +117,7 @@ verdict() {
   elif ((status != 0)); then
     said="FAILED ($status): $said"
   fi
-  printf '%s\t%s\n' "$name" "${said:-no errors}" | tee -a "$out/sanitizer.tsv"
+  printf '%s\t%s\n' "$name" "${said:-no errors}" | tee -a "$work/sanitizer.tsv"
   echo "--- $name"; cat "$log"
   return "$((status != 0))"
 }
@@ -125,7 +126,7 @@ benchmarks() {
   local status
   "$python" -m benchmarks.gpu --out "$out" --seconds "${BENCHMARK_SECONDS:-150}"
   status=$?
-  cp "$out"/gpu-[!c]*.json benchmarks/results/
+  cp "$out"/gpu-*.json benchmarks/results/
   return "$status"
 }
 
@@ -135,22 +136,22 @@ phase() {
   ((limit > total - SECONDS)) && limit=$((total - SECONDS))
   echo "== $name (at most $limit s)"
   SANITIZER_SECONDS=$((limit - 10)) BENCHMARK_SECONDS=$((limit - 30)) \
-    timeout -k 5 "$limit" bash "$0" "$name" > "$out/$name.log" 2>&1
+    timeout -k 5 "$limit" bash scripts/gpu_check.sh "$name" > "$out/$name.log" 2>&1
   status=$?
   ((status == 0)) || { outcome="failed ($status)"; failed=1; }
   ((status == 124 || status == 137)) && outcome="time was up"
-  printf '%s\t%s\t%s\n' "$name" "$outcome" "$((SECONDS - began))" | tee -a "$out/phases.tsv"
+  printf '%s\t%s\t%s\n' "$name" "$outcome" "$((SECONDS - began))" | tee -a "$work/phases.tsv"
   [[ $outcome == passed ]] || tail -n 25 "$out/$name.log"
 }
 
 case ${1:-all} in
   facts | build | tests | sanitizer | benchmarks) "$1"; exit ;;
   all) ;;
-  *) sed -n '2,10p' "$0"; exit 2 ;;
+  *) sed -n '2,10p' scripts/gpu_check.sh; exit 2 ;;
 esac
 
 failed=0
-: > "$out/phases.tsv"
+: > "$work/phases.tsv"
 phase facts 30
 cat "$out/facts.log"
 phase build 120
@@ -161,5 +162,5 @@ fi
 phase tests 160
 phase sanitizer 90
 phase benchmarks 300
-"$python" -m benchmarks.gpu.summary "$out"
+"$python" -m benchmarks.gpu.summary "$out" "$work"
 exit "$failed"

@@ -224,7 +224,8 @@ def test_advance_samples_before_it_refreshes(backend):
         ({"group": torch.zeros(3, dtype=torch.int64)}, "group"),
         ({"next_group": torch.zeros(3, dtype=torch.int64)}, "next_group|group"),
         pytest.param(
-            {"next_group": torch.full((8,), 5)}, r"group.*5.*\[0, 2\)",
+            {"next_group": torch.full((8,), 5)},
+            r"group.*5.*\[0, 2\)",
             marks=pytest.mark.skipif(DEVICE != "cpu", reason="reading the values would wait for the device"),
         ),
         ({"error": torch.ones(8, device="meta")}, "error|meta"),

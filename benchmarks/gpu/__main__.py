@@ -119,7 +119,7 @@ class Run:
         """The report so far, with targets and findings."""
         results = Results(self.report["rows"], self.report["sizes"])
         for row in self.report["rows"]:
-            row["share"] = "median" in row and results.share(row) or None
+            row["share"] = ("median" in row and results.share(row)) or None
         self.report["targets"] = [t.judged(results) for t in targets(self.report["sizes"])]
         self.report["findings"] = findings(results)
         self.path.write_text(json.dumps(self.report, indent=1) + "\n")

@@ -79,7 +79,8 @@ class Suite:
         return [
             Case("empty kernel", "triton", self.empty),
             *(Case(kind, "torch", self.moving(kind, size), bytes=size, limit=kind) for kind, size in wanted),
-            Case("torch.rand", "torch", lambda: lambda: torch.rand(n, device=self.device), n, bytes=FLOAT * n, limit="fill"),
+            Case("torch.rand", "torch", lambda: lambda: torch.rand(n, device=self.device), n, bytes=FLOAT * n,
+                 limit="fill"),
             Case("bf16 matmul", "torch", self.matmul, matrix, flops=2 * matrix**3, limit="bf16 matmul"),
         ]  # fmt: skip
 

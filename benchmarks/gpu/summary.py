@@ -1,4 +1,4 @@
-"""One JSON and one page of what `scripts/gpu_check.sh` found: `python -m benchmarks.gpu.summary FOLDER`."""
+"""One JSON and one page of what `scripts/gpu_check.sh` found: `python -m benchmarks.gpu.summary OUT WORK`."""
 
 import json
 import sys
@@ -8,15 +8,15 @@ from .facts import facts
 from .table import newest
 
 
-def summary(folder):
+def summary(out, work):
     """Phases with their outcome and seconds, the sanitizer's verdicts, targets and findings of the benchmarks."""
-    report = newest(folder) or {}
-    phases = [dict(zip(("phase", "outcome", "seconds"), row, strict=True)) for row in rows_of(folder / "phases.tsv")]
+    report = newest(out) or {}
+    phases = [dict(zip(("phase", "outcome", "seconds"), row, strict=True)) for row in rows_of(work / "phases.tsv")]
     rows = report.get("rows", [])
     return {
         "facts": facts(),
         "phases": phases,
-        "sanitizer": dict(rows_of(folder / "sanitizer.tsv")),
+        "sanitizer": dict(rows_of(work / "sanitizer.tsv")),
         "targets": report.get("targets", []),
         "findings": report.get("findings", {}),
         "errors": [row for row in rows if "error" in row],
@@ -35,20 +35,20 @@ def last_line(path):
     return next((line for line in reversed(lines) if line.strip()), "")
 
 
-def main(folder):
-    found = summary(folder)
-    (folder / "gpu-check.json").write_text(json.dumps(found, indent=1) + "\n")
+def main(out, work):
+    found = summary(out, work)
+    (out / "summary.json").write_text(json.dumps(found, indent=1) + "\n")
     for name, verdict in found["sanitizer"].items():
         print(f"{name:<18} {verdict}")
-    print(last_line(folder / "benchmarks.log"))
+    print(last_line(out / "benchmarks.log"))
     for t in found["targets"]:
         met = {True: "met", False: "MISSED", None: "not measured"}[t["met"]]
         print(f"{met:>12}  {t['target']}: {t['measured']} (wanted {t['wanted']})")
     print(f"benchmark rows with errors: {len(found['errors'])}, left out for want of time: {found['left_out']}")
-    print(f"tests: {last_line(folder / 'tests.log')}")
+    print(f"tests: {last_line(out / 'tests.log')}")
     for p in found["phases"]:
         print(f"{p['outcome']:>12}  {p['phase']} ({p['seconds']} s)")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(*map(Path, sys.argv[1:]))

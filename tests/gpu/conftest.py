@@ -23,7 +23,9 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(items):
     """One reason for all of them."""
-    needs = pytest.mark.skip(reason="needs a CUDA device and INFONOISE_TEST_DEVICE=cuda, as scripts/gpu_check.sh has it")
+    needs = pytest.mark.skip(
+        reason="needs a CUDA device and INFONOISE_TEST_DEVICE=cuda, as scripts/gpu_check.sh has it"
+    )
     for item in items:
         if HERE in item.path.parents and not CUDA and (not REHEARSAL or item.get_closest_marker("cuda")):
             item.add_marker(needs)

@@ -1,16 +1,12 @@
 """Every op of a backend at each of its launches, small: what compute-sanitizer watches.
 
-`python tests/gpu/exercise.py auto|triton|eager [DEVICE]`. All inputs are made on the CPU, so hardly a kernel runs
-that is not the package's own; results are compared with the CPU's. Exit status 1 if one is wrong.
+`PYTHONPATH=.:tests python tests/gpu/exercise.py auto|triton|eager [DEVICE]`. Inputs are made on the CPU, so
+hardly a kernel runs that is not the package's own. Exit status 1 if a result is not the CPU's.
 """
 
 import sys
-from pathlib import Path
 
 import torch
-
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
-
 from support import ADVANCE, copy_of, generator, make_state, random_batch, take
 
 from infonoise_ext import ops
@@ -25,8 +21,8 @@ class Inputs:
 
     def __init__(self, size, groups):
         g = generator(size + groups)
-        self.size, self.state = size, make_state(groups, capacity=16, warmup=1, refresh_every=1, coverage=0.05,
-                                                 device="cpu")  # fmt: skip
+        often = {"warmup": 1, "refresh_every": 1, "coverage": 0.05}
+        self.size, self.state = size, make_state(groups, capacity=16, device="cpu", **often)
         sigma, error = random_batch(self.state, size, g)
         self.group = torch.randint(0, groups, (size,), generator=g) if groups > 1 else None
         self.batch = [sigma, error, torch.rand(size, generator=g) < 0.8, self.group]

@@ -22,7 +22,7 @@ import infonoise_ext as inx
 SIZES = (0, 1, 13, 700, 4096, 2**16, 2**16 + 1, 2**20)
 LARGE = (2**16, 2**16 + 1)
 SLOW = 4096
-"""Up to this size the expected comes from the reference; beyond from the CPU's ops, which tests/test_ops.py holds to it."""
+"""Up to this size the reference says what to expect; beyond, the CPU's ops, which tests/test_ops.py holds to it."""
 OFTEN = {"warmup": 2, "refresh_every": 2, "coverage": 0.05}
 RINGS = ("ring", "count", "counters", "grid")
 
@@ -54,8 +54,7 @@ def test_steps(backend, groups, size):
     other = copy_of(state, "cpu")
     for _ in range(4):
         batch = batch_of(state, size, g)
-        owner = batch[3] if groups > 1 else None
-        owner = owner.clamp(0, groups - 1) if groups > 1 else None
+        owner = batch[3].clamp(0, groups - 1) if groups > 1 else None
         drawn = OPS[backend]["advance_"](*take(state, ADVANCE), *batch, size, owner)
         wanted = expected("advance_", size, *take(other, ADVANCE), *batch, size, owner)
         assert_same_sigma(drawn.cpu(), wanted)
