@@ -13,7 +13,7 @@ import torch
 from .cases import SMALL, Sizes, Suite
 from .facts import facts, name_of
 from .table import fill, newest, table
-from .targets import Results, findings, targets
+from .targets import Results, findings, targets, told
 from .timing import Clock, profiled
 
 RESULTS = Path("benchmarks/results")
@@ -128,8 +128,7 @@ class Run:
         """Tables, targets and where the report lies."""
         print(table(self.report), end="\n\n")
         for t in self.report["targets"]:
-            met = {True: "met", False: "MISSED", None: "not measured"}[t["met"]]
-            print(f"{met:>12}  {t['target']}: {t['measured']} (wanted {t['wanted']})")
+            print(told(t))
         print(f"\n{json.dumps(self.report['findings'])}\nwritten to {self.path}")
 
 

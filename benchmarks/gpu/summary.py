@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .facts import facts
 from .table import newest
+from .targets import told
 
 
 def summary(out, work):
@@ -42,8 +43,7 @@ def main(out, work):
         print(f"{name:<18} {verdict}")
     print(last_line(out / "benchmarks.log"))
     for t in found["targets"]:
-        met = {True: "met", False: "MISSED", None: "not measured"}[t["met"]]
-        print(f"{met:>12}  {t['target']}: {t['measured']} (wanted {t['wanted']})")
+        print(told(t))
     print(f"benchmark rows with errors: {len(found['errors'])}, left out for want of time: {found['left_out']}")
     print(f"tests: {last_line(out / 'tests.log')}")
     for p in found["phases"]:

@@ -55,6 +55,12 @@ class Target:
         return {"target": self.name, "wanted": wanted, "measured": value and round(value, 3), "met": met}
 
 
+def told(judged):
+    """A judged target in one line."""
+    met = {True: "met", False: "MISSED", None: "not measured"}[judged["met"]]
+    return f"{met:>12}  {judged['target']}: {judged['measured']} (wanted {judged['wanted']})"
+
+
 def targets(sizes):
     """All of them, for the sizes of a run."""
     small, medium, _, large, huge = sizes["batches"]

@@ -1,6 +1,7 @@
-"""Tests that need a CUDA device. Elsewhere they are skipped, or rehearsed on the CPU where that says something.
+"""Tests that need a CUDA device: `INFONOISE_TEST_DEVICE=cuda python -m pytest tests/gpu`.
 
-`INFONOISE_TEST_DEVICE=cuda python -m pytest tests/gpu` runs them; scripts/gpu_check.sh does so among the rest.
+Elsewhere they are skipped. INFONOISE_REHEARSE=1 runs on the CPU those that say something there, with the CPU's
+ops in the place of the GPU's: it finds mistakes in the tests themselves.
 """
 
 import os
