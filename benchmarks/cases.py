@@ -39,10 +39,10 @@ def compiled_step():
     return torch.compile(step, dynamic=True, fullgraph=True)
 
 
-def filled_schedule(bins, backend="auto"):
+def filled_schedule(bins, backend="auto", refresh_every=REFRESH_EVERY):
     """A schedule whose rings are full and whose table is learned."""
     schedule = inx.InfoNoise(
-        bins=bins, capacity=CAPACITY, warmup=1, refresh_every=REFRESH_EVERY, seed=1, backend=backend
+        bins=bins, capacity=CAPACITY, warmup=1, refresh_every=refresh_every, seed=1, backend=backend
     )
     sigma = schedule.icdf(torch.linspace(0.0005, 0.9995, 2**16))
     levels = torch.linspace(-6.2, 4.38, bins * CAPACITY * 2).exp()
