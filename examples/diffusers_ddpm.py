@@ -7,8 +7,10 @@ import infonoise_ext as inx
 from infonoise_ext.integrations import diffusers as inx_diffusers
 
 torch.manual_seed(0)
-blocks = {"down_block_types": ("DownBlock2D",) * 2, "up_block_types": ("UpBlock2D",) * 2}
-model = UNet2DModel(8, 1, 1, block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=4, add_attention=False, **blocks)
+blocks = {"down_block_types": ("DownBlock2D",), "up_block_types": ("UpBlock2D",)}
+model = UNet2DModel(
+    8, 1, 1, block_out_channels=(8,), layers_per_block=1, norm_num_groups=4, add_attention=False, **blocks
+)
 optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
 noise_scheduler = DDPMScheduler(1000, 0.00085, 0.012, "scaled_linear", prediction_type="epsilon")
 
@@ -26,11 +28,11 @@ def eps_weight(sigma):
 
 
 table = inx_diffusers.sigma_table(noise_scheduler)
-short = {"bins": 32, "min_count": 4, "warmup": 50, "refresh_every": 25}  # for a run of 120 steps; else the defaults
+short = {"bins": 32, "min_count": 4, "warmup": 50, "refresh_every": 25}  # for a run of 100 steps; else the defaults
 bound = inx.GaussianBound(1.0)  # the data's std: sigma^2 times a network's own eps error outgrows it
 schedule = inx.InfoNoise(table.sigma_min, table.sigma_max, weight=eps_weight, bound=bound, **short)
 
-for _ in range(120):
+for _ in range(100):
     clean_images = stripes(32)
     noise = torch.randn_like(clean_images)
     timesteps, sigma = table.sample(schedule, 32)  # in place of torch.randint
@@ -49,4 +51,6 @@ with torch.no_grad():
     for timestep in sampler.timesteps:
         noise_pred = model(sampler.scale_model_input(x, timestep), timestep.expand(16)).sample
         x = sampler.step(noise_pred, timestep, x).prev_sample
-print(f"{schedule.status}; median sigma {float(schedule.icdf(torch.tensor(0.5))):.2f}; samples of std {float(x.std()):.2f}")
+print(
+    f"{schedule.status}; median sigma {float(schedule.icdf(torch.tensor(0.5))):.2f}; samples of std {float(x.std()):.2f}"
+)

@@ -167,4 +167,3 @@ def _placed(logs: Tensor) -> Tensor:
     if torch.isinf(logs[-1]):
         logs = torch.cat((logs[:-1], 2 * logs[-2:-1] - logs[-3:-2]))
     return logs
-

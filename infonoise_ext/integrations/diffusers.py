@@ -133,7 +133,9 @@ def observe(
     if prediction_type not in PREDICTIONS:
         raise ValueError(f"prediction_type must be one of {tuple(PREDICTIONS)}, got {prediction_type!r}")
     if model_pred.shape != target.shape:
-        raise ValueError(f"target must have the shape of model_pred, {tuple(model_pred.shape)}, got {tuple(target.shape)}")
+        raise ValueError(
+            f"target must have the shape of model_pred, {tuple(model_pred.shape)}, got {tuple(target.shape)}"
+        )
     error = (model_pred.detach().float() - target.detach().float()).square().flatten(1).mean(1)
     sigma = sigma.to(error.device, non_blocking=True)
     schedule.observe(sigma, clean_error(error, sigma, PREDICTIONS[prediction_type]), **options)

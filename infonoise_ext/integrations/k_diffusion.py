@@ -28,9 +28,7 @@ def density(schedule: Any) -> Callable[..., Tensor]:
         a function `(shape, device="cpu", dtype=torch.float32) -> sigma` of that shape.
     """
 
-    def sample_density(
-        shape: Any, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
-    ) -> Tensor:
+    def sample_density(shape: Any, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Tensor:
         shape = torch.Size(shape)
         utils = sys.modules.get("k_diffusion.utils")  # nothing is stratified where it was never imported
         if utils is None or getattr(utils.stratified_settings, "disable", True):
