@@ -7,10 +7,8 @@ import infonoise_ext as inx
 from infonoise_ext.integrations import diffusers as inx_diffusers
 
 torch.manual_seed(0)
-blocks = {"down_block_types": ("DownBlock2D",), "up_block_types": ("UpBlock2D",)}
-model = UNet2DModel(
-    8, 1, 1, block_out_channels=(8,), layers_per_block=1, norm_num_groups=4, add_attention=False, **blocks
-)
+blocks = {"down_block_types": ("DownBlock2D",), "up_block_types": ("UpBlock2D",), "block_out_channels": (8,)}
+model = UNet2DModel(8, 1, 1, layers_per_block=1, norm_num_groups=4, add_attention=False, **blocks)
 optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
 noise_scheduler = DDPMScheduler(1000, 0.00085, 0.012, "scaled_linear", prediction_type="epsilon")
 
@@ -51,6 +49,5 @@ with torch.no_grad():
     for timestep in sampler.timesteps:
         noise_pred = model(sampler.scale_model_input(x, timestep), timestep.expand(16)).sample
         x = sampler.step(noise_pred, timestep, x).prev_sample
-print(
-    f"{schedule.status}; median sigma {float(schedule.icdf(torch.tensor(0.5))):.2f}; samples of std {float(x.std()):.2f}"
-)
+median = float(schedule.icdf(torch.tensor(0.5)))
+print(f"{schedule.status}; median sigma {median:.2f}; the data have std 1, the samples {float(x.std()):.2f}")

@@ -4,6 +4,8 @@
 have, so that this file is complete without k-diffusion.
 """
 
+import itertools
+
 import torch
 
 import infonoise_ext as inx
@@ -32,7 +34,7 @@ class Denoiser(torch.nn.Module):
 
 def sample_euler(model, x, sigmas):
     """Euler steps of the probability flow."""
-    for sigma, following in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for sigma, following in itertools.pairwise(sigmas):
         x = x + (x - model(x, sigma.expand(len(x)))) / sigma * (following - sigma)
     return x
 

@@ -196,7 +196,7 @@ def test_record_of_a_ddpm_is_the_clean_error(prediction_type):
 
 def test_unknown_prediction_and_shapes_that_differ_are_named():
     x = torch.zeros(2, 3)
-    with pytest.raises(ValueError, match="prediction_type must be one of.*'eps'"):
+    with pytest.raises(ValueError, match=r"prediction_type must be one of.*'eps'"):
         inx_diffusers.observe(Recorder(), torch.ones(2), x, x, "eps")
     with pytest.raises(ValueError, match="target must have the shape"):
         inx_diffusers.observe(Recorder(), torch.ones(2), x, x[:, :1], "epsilon")
