@@ -121,6 +121,23 @@ def test_learned_schedule_serves_a_table_and_learns_from_it(first):
     assert p_value(index.numpy(), mass.numpy()) > ALPHA
 
 
+def test_reachable_tells_a_schedule_that_would_wait_for_ever():
+    """The lowest entries are 0.003 k, k = 1, 2, ...: of 64 bins, some between them stay empty."""
+    table = SigmaTable.from_flow("noise", shift=3.0)
+    ends = {"sigma_min": table.sigma_min, "sigma_max": table.sigma_max, "prior": inx.LogUniform(), "seed": 2}
+    for bins, active in ((64, False), (32, True)):
+        schedule = inx.InfoNoise(bins=bins, **ends)
+        position = np.log(odds(flow(3.0))[1:] / table.sigma_min) / schedule.config.width
+        occupied = len(np.unique(np.clip(np.floor(position * (1 + 1e-9)), 0, bins - 1)))
+        assert abs(table.reachable(schedule.profile()) - occupied / bins) < 1e-7
+        for _ in range(100):
+            _, sigma = table.sample(schedule, 1024)
+            schedule.observe(sigma, sigma)
+            schedule.step()
+        assert (schedule.status == "active") == active == (occupied / bins >= schedule.config.coverage)
+    assert table.reachable(inx.InfoNoise(1e-6, 1e6, prior=inx.LogUniform()).profile()) < 0.6
+
+
 def test_groups_draw_from_their_own_table():
     table = SigmaTable.from_flow("noise", steps=50)
     schedule = inx.InfoNoise(table.sigma_min, table.sigma_max, groups=2, seed=5)
