@@ -55,13 +55,16 @@ class SigmaTable:
         levels = torch.as_tensor(sigmas).detach().to("cpu", torch.float64)
         if levels.ndim != 1 or int(torch.isfinite(levels).sum()) < 2:
             raise ValueError(f"sigmas must have shape [N] with 2 finite entries or more, got {tuple(levels.shape)}")
-        for j in (~(levels > 0)).nonzero()[:1, 0].tolist():
+        if not bool((levels > 0).all()):
+            j = int((~(levels > 0)).nonzero()[0])
             raise ValueError(f"sigmas must be above 0, for a clean sample teaches nothing; sigmas[{j}] is {levels[j]}")
         self._descending = bool(levels[0] > levels[-1])
         ascending = levels.flip(0) if self._descending else levels
         logs = _placed(ascending.log())
-        for j in (~(logs.diff() > _RESOLUTION)).nonzero()[:1, 0].tolist():
-            pair = f"{float(ascending[j])} and {float(ascending[j + 1])}"
+        rising = logs.diff() > _RESOLUTION
+        if not bool(rising.all()):
+            j = int((~rising).nonzero()[0])
+            pair = f"{ascending[j]} and {ascending[j + 1]}"
             raise ValueError(f"sigmas must go strictly one way, in steps float32 resolves; two in turn are {pair}")
         self.sigma_min = float(ascending[0].float())
         self.sigma_max = float(ascending[torch.isfinite(ascending)][-1].float())

@@ -121,7 +121,8 @@ def observe(
 
     Args:
         schedule: what learns.
-        sigma: [B] entries of the table, `table.sigmas[indices]`: not the scripts' flow-time sigmas.
+        sigma: [B] entries of the table, `table.sigmas[indices]`: not the scripts' flow-time sigmas. The
+            error is moved to their device, the schedule's.
         model_pred: [B, ...] the network's output, before any weight.
         target: [B, ...] what it is trained towards.
         prediction_type: as in diffusers' configs, a key of `PREDICTIONS`.
@@ -136,8 +137,7 @@ def observe(
         raise ValueError(
             f"target must have the shape of model_pred, {tuple(model_pred.shape)}, got {tuple(target.shape)}"
         )
-    error = (model_pred.detach().float() - target.detach().float()).square().flatten(1).mean(1)
-    sigma = sigma.to(error.device, non_blocking=True)
+    error = (model_pred.detach().float() - target.detach().float()).square().flatten(1).mean(1).to(sigma.device)
     schedule.observe(sigma, clean_error(error, sigma, PREDICTIONS[prediction_type]), **options)
 
 
