@@ -154,6 +154,24 @@ def test_density_in_the_lines_of_the_sd3_script(shift):
     torch.testing.assert_close(timesteps.double(), 1000 * t, rtol=1e-6, atol=0)
 
 
+class EveryEntry:
+    """Draws every finite entry of a table once, in order."""
+
+    def __init__(self, table):
+        self.sigmas = table.sigmas[torch.isfinite(table.sigmas)]
+
+    def sample(self, n, group=None):
+        return self.sigmas
+
+
+@pytest.mark.parametrize("steps", [1000, 37, 4096])
+def test_density_reaches_every_entry_and_no_neighbour(steps):
+    noise_scheduler = diffusers.FlowMatchEulerDiscreteScheduler(num_train_timesteps=steps, shift=3.0)
+    table = inx_diffusers.sigma_table(noise_scheduler)
+    u = inx_diffusers.density(EveryEntry(table), table)("none", batch_size=steps - 1)
+    assert torch.equal((u * steps).long(), torch.arange(1, steps))  # entry 0 is pure noise
+
+
 class Recorder:
     """Takes what would be recorded."""
 
