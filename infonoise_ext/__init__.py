@@ -14,6 +14,7 @@ from .monitor import History
 from .pivot import FixedPivot, Onset, PowerLaw
 from .profile import Profile
 from .schedule import InfoNoise
+from .table import SigmaTable
 from .weights import EDMWeight, UnitWeight
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Onset",
     "PowerLaw",
     "Profile",
+    "SigmaTable",
     "UnitWeight",
     "__version__",
     "check_ranks",
