@@ -74,6 +74,8 @@ INX_HD double filled_rate(const Grid& grid, const double* mmse, int k) {
   double m;
   if (below == k) {
     m = mmse[k];
+  } else if (below < 0 && above == grid.bins) {
+    m = 0;   // emptied by another thread meanwhile
   } else if (below < 0) {
     const double ratio = sigma[k] / sigma[above];
     m = mmse[above] * ratio * ratio;

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
-import tempfile
+import uuid
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.serialization import config as torch_save_options
 
-from ._schemas import COUNTERS, STATS
+from ._schemas import COUNTERS, STATS, STATUSES
 from .config import InfoNoiseConfig
 from .rebin import rebin
 from .state import MUTABLE, State
@@ -45,7 +48,8 @@ def load_state_dict(state: State, config: InfoNoiseConfig, saved: dict[str, Any]
             f"{config.capacity}",
             stacklevel=3,
         )
-        tensors = rebin(tensors, edges, state.edges.cpu(), config)
+        with torch.device("cpu"):
+            tensors = rebin(tensors, edges, state.edges.cpu(), config)
     for name in MUTABLE:
         getattr(state, name).copy_(tensors[name])
 
@@ -76,28 +80,41 @@ def _checked(saved: dict[str, Any]) -> dict[str, Tensor]:
         tensor = tensors[name]
         if tensor.shape != shape or tensor.dtype != dtype:
             raise ValueError(f"{name} is {tensor.dtype} {list(tensor.shape)}, but must be {dtype} {list(shape)}")
-    cdf, edges = tensors["cdf"], tensors["edges"]
-    rising = bool((cdf.diff() >= 0).all()) and bool((cdf[:, 0] == 0).all() and (cdf[:, -1] == 1).all())
-    if not rising:
-        raise ValueError("cdf is damaged: every row must rise from 0 to 1")
-    if not bool((edges.diff() > 0).all() and (edges[0] > 0)):
-        raise ValueError("edges are damaged: they must be positive and ascending")
-    if not bool(torch.isfinite(tensors["ring"]).all() and (tensors["ring"] >= 0).all()):
-        raise ValueError("ring is damaged: losses must be finite and at least 0")
+    _check_values(tensors)
     return tensors
+
+
+def _check_values(tensors: dict[str, Tensor]) -> None:
+    ring, count, mmse, cdf, counters, edges = (
+        tensors[n] for n in ("ring", "count", "mmse", "cdf", "counters", "edges")
+    )
+    for name, sound, rule in (
+        ("ring", ring.isfinite() & (ring >= 0), "losses must be finite and at least 0"),
+        ("count", count >= 0, "it must be at least 0"),
+        ("mmse", mmse.isfinite() & ((mmse >= 0) | (mmse == -1)), "it must be finite and at least 0, or -1"),
+        ("cdf", cdf.diff() >= 0, "every row must rise from 0 to 1"),
+        ("cdf", (cdf[:, 0] == 0) & (cdf[:, -1] == 1), "every row must rise from 0 to 1"),
+        ("counters", counters >= 0, "they must be at least 0"),
+        ("counters", counters[:, COUNTERS.index("status")] < len(STATUSES), "the status is unknown"),
+        ("edges", edges.diff() > 0, "they must be positive and ascending"),
+        ("edges", edges.isfinite() & (edges > 0), "they must be positive and ascending"),
+    ):
+        if not bool(sound.all()):
+            raise ValueError(f"{name} is damaged: {rule}")
 
 
 def save(saved: dict[str, Any], path: Path) -> None:
     """Write to a temporary file beside `path`, then rename: a crash leaves the old file whole."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    path = path.resolve()  # through a link, to the file that it names
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with partial.open("xb") as file, torch_save_options.patch("save.compute_crc32", True):
             torch.save(saved, file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(name, path)
+        os.replace(partial, path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise
 
 
@@ -105,12 +122,17 @@ def read(path: Path) -> dict[str, Any]:
     """The dictionary that `save` wrote.
 
     Raises:
+        OSError: the file cannot be opened.
         ValueError: the file is damaged or something else.
     """
+    content = io.BytesIO(path.read_bytes())
     try:
-        saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise
+        with zipfile.ZipFile(content) as archive:  # torch.load does not look at the checksums
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise ValueError(f"the checksum of {damaged} is wrong")
+        content.seek(0)
+        saved: dict[str, Any] = torch.load(content, map_location="cpu", weights_only=True, mmap=False)
     except Exception as error:
         raise ValueError(f"{path} is not a file that InfoNoise.save wrote, or it is damaged: {error}") from error
     return saved

@@ -57,8 +57,8 @@ def _merged(ring: Tensor, count: Tensor, bins: list[int], capacity: int) -> tupl
     lists = [_in_order(ring[j], int(count[j])).flip(0).tolist() for j in bins]
     depth = max(map(len, lists), default=0)
     newest_first = [losses[i] for i in range(depth) for losses in lists if i < len(losses)][:capacity]
-    out = torch.zeros(capacity)
-    out[: len(newest_first)] = torch.tensor(newest_first[::-1])
+    out = torch.zeros(capacity, dtype=torch.float32)
+    out[: len(newest_first)] = torch.tensor(newest_first[::-1], dtype=torch.float32)
     return out, len(newest_first)
 
 
