@@ -72,7 +72,8 @@ def _interpolated(mmse: Tensor, old_edges: Tensor, new_edges: Tensor) -> Tensor:
     right = torch.bucketize(at, x).clamp(0, len(x) - 1)
     left = (right - 1).clamp(min=0)
     gap = (x[right] - x[left]).clamp(min=TINY)
-    value = (y[left] + (y[right] - y[left]) * ((at - x[left]) / gap).clamp(0, 1)).exp()
+    inside = y[left] + (y[right] - y[left]) * ((at - x[left]) / gap).clamp(0, 1)
+    value = (inside + 2 * (at - x[0]).clamp(max=0)).exp()  # below the lowest centre proportional to sigma^2
     reach = (old_edges[-1] / old_edges[0]).log() / (len(old_edges) - 1) / 2 * 1.01
     return torch.where((at >= x[0] - reach) & (at <= x[-1] + reach), value, out)
 
