@@ -16,7 +16,7 @@ os.environ["TRITON_INTERPRET"] = "1"
 
 ROOT = Path(__file__).parent.parent
 settings.register_profile("ci", deadline=None, derandomize=True, max_examples=60)
-settings.register_profile("long", deadline=None, max_examples=1800)
+settings.register_profile("long", deadline=None, max_examples=3000)
 settings.load_profile("ci")
 
 
