@@ -57,7 +57,7 @@ def test_generated_code_of_every_op_updates_the_state_in_place():
     assert {name: tensor.data_ptr() for name, tensor in vars(schedule.state).items()} == addresses
 
 
-def test_cuda_graphs_would_see_static_addresses(monkeypatch):
+def test_cuda_graphs_would_see_static_addresses():
     """The inputs of the graph that Inductor is told never to copy are the nine tensors of the state."""
     from torch._inductor import compile_fx
 
@@ -77,7 +77,8 @@ def test_cuda_graphs_would_see_static_addresses(monkeypatch):
         backend=lambda graph, inputs: compile_fx.compile_fx(graph, inputs, inner_compile=spy),
         fullgraph=True,
     )
-    fast(schedule.sample(64))
+    with torch._inductor.config.patch(force_disable_caches=True):  # a cached graph is not compiled
+        fast(schedule.sample(64))
     ((indices, shapes),) = static
     assert [shapes[i] for i in sorted(indices)] == [shape for shape in shapes if shape != (64,)]
     assert len(indices) == 9
