@@ -75,5 +75,8 @@ PIVOT_RULES = ("fixed", "onset", "power_law")
 EDGE_TOLERANCE = 1e-5
 """Relative distance outside the grid that still counts as rounding and belongs to the end bin."""
 
+SAME_RATE = 1e-9
+"""Relative distance at which two rates differ by rounding only."""
+
 TINY = 1e-300
 """Floor of every logarithm's argument."""

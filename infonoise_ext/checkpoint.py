@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
-import tempfile
+import uuid
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,13 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._schemas import COUNTERS, STATS
+from ._schemas import COUNTERS, STATS, STATUSES
 from .config import InfoNoiseConfig
 from .rebin import rebin
 from .state import MUTABLE, State
 
 VERSION = 1
 _FORMAT = "infonoise_ext"
+_CHECKSUM = "checksum"
 
 
 def state_dict(state: State, config: InfoNoiseConfig) -> dict[str, Any]:
@@ -43,7 +46,8 @@ def load_state_dict(state: State, config: InfoNoiseConfig, saved: dict[str, Any]
             f"{config.capacity}",
             stacklevel=3,
         )
-        tensors = rebin(tensors, edges, state.edges.cpu(), config)
+        with torch.device("cpu"):
+            tensors = rebin(tensors, edges, state.edges.cpu(), config)
     for name in MUTABLE:
         getattr(state, name).copy_(tensors[name])
 
@@ -74,16 +78,8 @@ def _checked(saved: dict[str, Any]) -> dict[str, Tensor]:
         tensor = tensors[name]
         if tensor.shape != shape or tensor.dtype != dtype:
             raise ValueError(f"{name} is {tensor.dtype} {list(tensor.shape)}, but must be {dtype} {list(shape)}")
-    cdf, edges = tensors["cdf"], tensors["edges"]
-    rising = bool((cdf.diff() >= 0).all()) and bool((cdf[:, 0] == 0).all() and (cdf[:, -1] == 1).all())
-    if not rising:
-        raise ValueError("cdf is damaged: every row must rise from 0 to 1")
-    if not bool((edges.diff() > 0).all() and (edges[0] > 0)):
-        raise ValueError("edges are damaged: they must be positive and ascending")
-    ring = tensors["ring"]
-    if not bool(torch.isfinite(ring).all() and ((ring >= 0) | (ring == -1)).all()):
-        raise ValueError("ring is damaged: losses must be finite and at least 0, or -1 where there is none")
-    return tensors | {"count": _held(ring, tensors["count"])}
+    _check_values(tensors)
+    return tensors | {"count": _held(tensors["ring"], tensors["count"])}
 
 
 def _held(ring: Tensor, count: Tensor) -> Tensor:
@@ -95,30 +91,64 @@ def _held(ring: Tensor, count: Tensor) -> Tensor:
     return torch.where(held < ring.shape[-1], torch.minimum(count, held), count)
 
 
+def _check_values(tensors: dict[str, Tensor]) -> None:
+    ring, count, mmse, cdf, counters, edges = (
+        tensors[n] for n in ("ring", "count", "mmse", "cdf", "counters", "edges")
+    )
+    for name, sound, rule in (
+        ("ring", ring.isfinite() & ((ring >= 0) | (ring == -1)), "losses must be finite and at least 0, or -1"),
+        ("count", count >= 0, "it must be at least 0"),
+        ("mmse", mmse.isfinite() & ((mmse >= 0) | (mmse == -1)), "it must be finite and at least 0, or -1"),
+        ("cdf", cdf.diff() >= 0, "every row must rise from 0 to 1"),
+        ("cdf", (cdf[:, 0] == 0) & (cdf[:, -1] == 1), "every row must rise from 0 to 1"),
+        ("counters", counters >= 0, "they must be at least 0"),
+        ("counters", counters[:, COUNTERS.index("status")] < len(STATUSES), "the status is unknown"),
+        ("edges", edges.diff() > 0, "they must be positive and ascending"),
+        ("edges", edges.isfinite() & (edges > 0), "they must be positive and ascending"),
+    ):
+        if not bool(sound.all()):
+            raise ValueError(f"{name} is damaged: {rule}")
+
+
 def save(saved: dict[str, Any], path: Path) -> None:
     """Write to a temporary file beside `path`, then rename: a crash leaves the old file whole."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    frozen = {k: v.detach().to("cpu", copy=True) if isinstance(v, Tensor) else v for k, v in saved.items()}
+    path = path.resolve()  # through a link, to the file that it names
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            torch.save(saved, file)
+        with partial.open("xb") as file:
+            torch.save(frozen | {_CHECKSUM: _checksum(frozen)}, file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(name, path)
+        os.replace(partial, path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The dictionary that `save` wrote.
+    """The dictionary that `save` wrote, or that `torch.save` did, which adds no checksum.
 
     Raises:
+        OSError: the file cannot be opened.
         ValueError: the file is damaged or something else.
     """
+    content = io.BytesIO(path.read_bytes())
     try:
-        saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise
+        saved: dict[str, Any] = torch.load(content, map_location="cpu", weights_only=True, mmap=False)
+        if isinstance(saved, dict) and _CHECKSUM in saved and saved.pop(_CHECKSUM) != _checksum(saved):
+            raise ValueError("its checksum is wrong")
     except Exception as error:
         raise ValueError(f"{path} is not a file that InfoNoise.save wrote, or it is damaged: {error}") from error
     return saved
+
+
+def _checksum(saved: dict[str, Any]) -> str:
+    """Of every name and value; torch.load compares none, and reads some damaged records as anything at all."""
+    digest = hashlib.sha256()
+    for name, value in saved.items():
+        tensor = isinstance(value, Tensor)
+        digest.update(repr((name, (value.dtype, tuple(value.shape)) if tensor else value)).encode())
+        if tensor:
+            digest.update(value.contiguous().numpy())
+    return digest.hexdigest()

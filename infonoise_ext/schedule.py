@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 Curve = Callable[[Tensor], Tensor]
 _OUTSIDE = "with process_group or history, call schedule.step() outside the compiled function"
+_RECOMPUTED = (
+    "was called during backward, where activation checkpointing computes its region again and would get "
+    "other noise levels than the first time: call it outside of the region"
+)
 
 
 class InfoNoise:
@@ -95,23 +100,24 @@ class InfoNoise:
         self.process_group = process_group
         self.rank, self.world = placement(process_group, rank, world)
         self._ops = ops.backend(backend)
-        grid = make_grid(self.config, self.weight, bound)
-        self._prior_table = prior_table(self.config, self.prior, grid[0])
-        state = fresh_state(
-            self.config,
-            grid,
-            make_params(self.config, self.rank, self.world, refreshes=process_group is None),
-            self._prior_table,
-            groups,
-            _seed(seed, generator),
-        )
+        with torch.device("cpu"):  # whatever torch.set_default_device says
+            grid = make_grid(self.config, self.weight, bound)
+            self._prior_table = prior_table(self.config, self.prior, grid[0])
+            state = fresh_state(
+                self.config,
+                grid,
+                make_params(self.config, self.rank, self.world, refreshes=process_group is None),
+                self._prior_table,
+                groups,
+                _seed(seed, generator),
+            )
         self._steps_seen = 0
         self._ranks_agree = process_group is None
         self._place(state, torch.device("cpu" if device is None else device))
 
     def _place(self, state: State, device: torch.device) -> None:
         self.state = state.to(device)
-        self._nothing = torch.empty(0, device=device)
+        self._nothing = torch.empty(0, dtype=torch.float32, device=device)
 
     @property
     def device(self) -> torch.device:
@@ -127,12 +133,20 @@ class InfoNoise:
 
         Returns:
             sigma [n] float32 in [sigma_min, sigma_max].
+
+        Raises:
+            RuntimeError: backward is running: a region that is computed again would get other numbers.
         """
+        if _in_backward():
+            raise RuntimeError(f"sample {_RECOMPUTED}")
         s = self.state
         return self._ops.sample_(s.cdf, s.rng, s.grid, s.params, n, group)
 
     def observe(self, sigma: Tensor, error: Tensor, mask: Tensor | None = None, group: Tensor | None = None) -> None:
         """Record a batch or micro-batch; no host sync, gradients are ignored.
+
+        Called while backward runs, as activation checkpointing does to compute a region again, it records
+        nothing and warns.
 
         Args:
             sigma: [B] noise levels that were used, any floating dtype.
@@ -141,6 +155,9 @@ class InfoNoise:
             mask: [B] bool, False leaves a sample out.
             group: [B] int64 or int32 in [0, G).
         """
+        if _in_backward():
+            warnings.warn("observe was called during backward and records nothing there", stacklevel=2)
+            return
         s = self.state
         self._ops.observe_(s.ring, s.count, s.counters, s.grid, sigma, error, mask, group)
 
@@ -187,9 +204,14 @@ class InfoNoise:
 
         Returns:
             sigma [B] float32 of the next batch.
+
+        Raises:
+            RuntimeError: backward is running, as for `sample`.
         """
+        if _in_backward():
+            raise RuntimeError(f"advance {_RECOMPUTED}")
         upcoming = group if next_group is None else next_group
-        n = sigma.shape[0] if upcoming is None else upcoming.shape[0]
+        n = sigma.numel() if upcoming is None else upcoming.numel()
         following = self._advance(sigma, error, mask, group, n, upcoming)
         if self.process_group is not None:
             self._step_on_host()
@@ -219,7 +241,7 @@ class InfoNoise:
     def reset(self) -> None:
         """Forget everything learned and start the warm-up again; the random stream goes on."""
         s = self.state
-        for tensor in (s.count, s.stats, s.counters):
+        for tensor in (s.count, s.stats, s.counters):  # count first: no ring is read beyond it
             tensor.zero_()
         for tensor in (s.ring, s.mmse):
             tensor.fill_(-1)
@@ -293,8 +315,17 @@ class InfoNoise:
         checkpoint.save(self.state_dict(), Path(path))
 
     def load(self, path: str | os.PathLike[str]) -> None:
-        """`load_state_dict` of what `save` wrote."""
-        self.load_state_dict(checkpoint.read(Path(path)))
+        """`load_state_dict` of what `save` wrote.
+
+        Raises:
+            OSError: the file cannot be opened.
+            ValueError: the file is damaged, of another kind or of another version; nothing is changed.
+        """
+        saved = checkpoint.read(Path(path))
+        try:
+            self.load_state_dict(saved)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
 
     def __deepcopy__(self, memo: dict[int, Any]) -> InfoNoise:
         """Tensors of its own in the same process group, which is a connection and has no copy."""
@@ -305,12 +336,16 @@ class InfoNoise:
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:
         self.__dict__.update(attributes)
-        self.state.mark_static()
+        self._place(self.state, self.device)
 
     def __repr__(self) -> str:
         """Range, device and status."""
         c = self.config
         return f"InfoNoise([{c.sigma_min}, {c.sigma_max}], bins={c.bins}, groups={self.groups}, device={self.device})"
+
+
+def _in_backward() -> bool:
+    return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
 
 
 def _seed(seed: int | None, generator: torch.Generator | None) -> int:

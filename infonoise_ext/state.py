@@ -38,7 +38,8 @@ class State:
 
     def to(self, device: torch.device) -> State:
         """Copies of the tensors on `device`, marked static."""
-        moved = State(*(getattr(self, f.name).detach().to(device, copy=True) for f in fields(self)))
+        with torch.inference_mode(False):  # an inference tensor could never be updated outside of that mode
+            moved = State(*(getattr(self, f.name).detach().to(device, copy=True) for f in fields(self)))
         moved.mark_static()
         return moved
 
@@ -115,7 +116,7 @@ def fresh_state(config: InfoNoiseConfig, grid: Tensor, params: Tensor, table: Te
     """A state that has seen nothing, on the CPU."""
     bins = config.bins
     return State(
-        ring=torch.full((groups, bins, config.capacity), -1.0),
+        ring=torch.full((groups, bins, config.capacity), -1.0, dtype=torch.float32),
         count=torch.zeros(groups, bins, dtype=torch.int64),
         mmse=torch.full((groups, bins), -1.0, dtype=torch.float64),
         cdf=table.repeat(groups, 1),

@@ -22,6 +22,7 @@ if os.environ.get("INFONOISE_TEST_DEVICE", "cpu") == "cpu":
 ROOT = Path(__file__).parent.parent
 if settings is not None:
     settings.register_profile("ci", deadline=None, derandomize=True, max_examples=60)
+    settings.register_profile("long", deadline=None, max_examples=3000)
     settings.load_profile("ci")
 
 

@@ -115,7 +115,7 @@ def icdf(cdf: Tensor, grid: Tensor, params: Tensor, u: Tensor, group: Tensor | N
     check_vector(u, "u", cdf, None, FLOATS)
     n, groups = u.numel(), len(cdf)
     check_group(group, "group", cdf, n, groups)
-    out = torch.empty(n, device=cdf.device)
+    out = torch.empty(n, dtype=torch.float32, device=cdf.device)
     if n:
         group_stride = 0 if group is None else group.stride(0)
         with on_device(cdf):
@@ -130,7 +130,7 @@ def sample_(cdf: Tensor, rng: Tensor, grid: Tensor, params: Tensor, n: int, grou
     """Draw n sigmas; the offset rises by one unless n is 0: one launch, two for a large n."""
     check_state(cdf=cdf, rng=rng, grid=grid, params=params)
     check_group(group, "group", cdf, n, len(cdf))
-    out = torch.empty(n, device=cdf.device)
+    out = torch.empty(n, dtype=torch.float32, device=cdf.device)
     if n == 0:
         return out
     with on_device(cdf):
