@@ -98,7 +98,7 @@ def _check_values(tensors: dict[str, Tensor]) -> None:
     for name, sound, rule in (
         ("ring", ring.isfinite() & ((ring >= 0) | (ring == -1)), "losses must be finite and at least 0, or -1"),
         ("count", count >= 0, "it must be at least 0"),
-        ("mmse", mmse.isfinite() & ((mmse >= 0) | (mmse == -1)), "it must be finite and at least 0, or -1"),
+        ("mmse", mmse.isfinite(), "it must be finite"),
         ("cdf", cdf.diff() >= 0, "every row must rise from 0 to 1"),
         ("cdf", (cdf[:, 0] == 0) & (cdf[:, -1] == 1), "every row must rise from 0 to 1"),
         ("counters", counters >= 0, "they must be at least 0"),

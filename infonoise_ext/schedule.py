@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from . import checkpoint, ops
+from ._graphs import never_compiled
 from ._schemas import COUNTERS, STATUSES
 from .config import InfoNoiseConfig
 from .densities import LogNormal
@@ -170,7 +171,7 @@ class InfoNoise:
         if self.process_group is not None or self.history is not None:
             self._step_on_host()
 
-    @torch.compiler.disable(reason=_OUTSIDE)  # type: ignore[untyped-decorator]
+    @never_compiled(_OUTSIDE)
     def _step_on_host(self) -> None:
         """What a step does beside the device: collectives and records, at a cadence known without it."""
         if not self._ranks_agree:
@@ -249,7 +250,7 @@ class InfoNoise:
         self._steps_seen = 0
 
     def to(self, device: torch.device | str) -> InfoNoise:
-        """Move the state; returns self. Compiled code that holds the old state must be recompiled."""
+        """Move the state; returns self. Compiled code follows, by compiling again."""
         self._place(self.state, torch.device(device))
         return self
 

@@ -197,21 +197,25 @@ def test_interrupted_refresh_changes_nothing(dies, monkeypatch):
         assert torch.equal(getattr(schedule.state, name), tensor), name
 
 
-@pytest.mark.parametrize("survived", range(4))
+@pytest.mark.parametrize("survived", range(5))
 def test_reset_interrupted_anywhere_leaves_no_invented_loss(survived, monkeypatch):
     """No zero that `reset` wrote into a ring may count as a loss."""
     schedule = inx.InfoNoise(**OPTIONS)
     use(schedule)
     least = float(schedule.state.ring[schedule.state.ring > 0].min())
-    calls, zero = [], torch.Tensor.zero_
+    calls = []
 
-    def dies(tensor):
-        if len(calls) == survived:
-            raise KeyboardInterrupt
-        calls.append(tensor)
-        return zero(tensor)
+    def dying(method):
+        def dies(*args):
+            if len(calls) == survived:
+                raise KeyboardInterrupt
+            calls.append(args)
+            return method(*args)
 
-    monkeypatch.setattr(torch.Tensor, "zero_", dies)
+        return dies
+
+    for name in ("zero_", "fill_"):
+        monkeypatch.setattr(torch.Tensor, name, dying(getattr(torch.Tensor, name)))
     with pytest.raises(KeyboardInterrupt):
         schedule.reset()
     held = torch.arange(16) < schedule.state.count[0].unsqueeze(-1)
