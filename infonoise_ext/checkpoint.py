@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import tempfile
 import warnings
@@ -18,6 +19,7 @@ from .rebin import rebin
 from .state import MUTABLE, State
 
 VERSION = 1
+SAFETENSORS = ".safetensors"
 _FORMAT = "infonoise_ext"
 
 
@@ -92,7 +94,10 @@ def save(saved: dict[str, Any], path: Path) -> None:
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
-            torch.save(saved, file)
+            if path.suffix == SAFETENSORS:
+                file.write(_to_safetensors(saved))
+            else:
+                torch.save(saved, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, path)
@@ -108,9 +113,28 @@ def read(path: Path) -> dict[str, Any]:
         ValueError: the file is damaged or something else.
     """
     try:
+        if path.suffix == SAFETENSORS:
+            return _from_safetensors(path)
         saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
+    except (FileNotFoundError, ModuleNotFoundError):
         raise
     except Exception as error:
         raise ValueError(f"{path} is not a file that InfoNoise.save wrote, or it is damaged: {error}") from error
     return saved
+
+
+def _to_safetensors(saved: dict[str, Any]) -> bytes:
+    """Tensors as they are; the plain values as JSON under our name in the metadata."""
+    from safetensors.torch import save
+
+    tensors = {name: value for name, value in saved.items() if isinstance(value, Tensor)}
+    plain = {name: value for name, value in saved.items() if name not in tensors}
+    return save(tensors, {"format": "pt", _FORMAT: json.dumps(plain)})
+
+
+def _from_safetensors(path: Path) -> dict[str, Any]:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        plain = json.loads(file.metadata()[_FORMAT])
+        return plain | {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

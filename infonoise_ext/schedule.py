@@ -254,7 +254,10 @@ class InfoNoise:
         self._steps_seen = int(self.state.counters[0, COUNTERS.index("steps")])
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write `state_dict()` to a file that is complete or absent, readable with weights_only."""
+        """Write `state_dict()` to a file that is complete or absent, readable with weights_only.
+
+        A path that ends in ".safetensors" gets that format (needs the safetensors package).
+        """
         checkpoint.save(self.state_dict(), Path(path))
 
     def load(self, path: str | os.PathLike[str]) -> None:
