@@ -57,7 +57,10 @@ def fit(callback, *, batches=12, logger=False, ckpt_path=None, **options):
 def test_one_step_per_optimizer_step_and_logs_on_its_own_cadence(accumulate):
     schedule, numbers = inx.InfoNoise(seed=1), Numbers()
     _, module = fit(
-        InfoNoiseCallback(schedule, log_every=2), logger=numbers, accumulate_grad_batches=accumulate, log_every_n_steps=5
+        InfoNoiseCallback(schedule, log_every=2),
+        logger=numbers,
+        accumulate_grad_batches=accumulate,
+        log_every_n_steps=5,
     )
     assert module.schedule is schedule
     assert schedule.summary()["steps"] == 12 // accumulate

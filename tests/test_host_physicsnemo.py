@@ -6,6 +6,7 @@ The stand-ins follow the published protocol of physicsnemo 2.2 (`NoiseScheduler`
 
 import copy
 import pickle
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -80,7 +81,7 @@ def host(request):
         if library is None:
             pytest.skip("physicsnemo is not installed")
         return library
-    return __import__("types").SimpleNamespace(EDMNoiseScheduler=EDMNoiseScheduler, VPNoiseScheduler=VPNoiseScheduler)
+    return SimpleNamespace(EDMNoiseScheduler=EDMNoiseScheduler, VPNoiseScheduler=VPNoiseScheduler)
 
 
 @pytest.fixture(params=["EDMNoiseScheduler", "VPNoiseScheduler"])
@@ -117,9 +118,14 @@ def test_weight_per_channel_is_averaged(host):
     torch.testing.assert_close(weight_of(base)(sigma), wanted)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_loss_in_the_hosts_way_measures_the_mmse(base, dtype):
-    """Exact denoiser of N(0, 1); all samples recorded; bins within 5.5 standard errors and 1% of bfloat16."""
+@pytest.mark.parametrize(
+    ("kind", "dtype"),
+    # Not VP in bfloat16: there the host's own loss_weight divides by 0 at low noise.
+    [("EDMNoiseScheduler", torch.float32), ("EDMNoiseScheduler", torch.bfloat16), ("VPNoiseScheduler", torch.float32)],
+)
+def test_a_loss_in_the_hosts_way_measures_the_mmse(host, kind, dtype):
+    """Exact denoiser of N(0, 1); every sample recorded; bins within 5.5 standard errors and 2% for their width."""
+    base = getattr(host, kind)()
     torch.manual_seed(2)
     scheduler = make(base, prior=inx.LogUniform(), capacity=4096)
     for _ in range(8):
@@ -128,7 +134,7 @@ def test_a_loss_in_the_hosts_way_measures_the_mmse(base, dtype):
         wide = t.float()[:, None]
         x = scheduler.add_noise(x0, t.float())
         a, b = base.alpha(wide), base.sigma(wide)
-        loss = base.loss_weight(t.float())[:, None] * (a * x / (a * a + b * b) - x0).square()
+        loss = base.loss_weight(t)[:, None] * (a * x / (a * a + b * b) - x0).square()
         scheduler.observe(t, loss)
     assert scheduler.schedule.summary()["recorded"] == 80_000
     profile = scheduler.schedule.profile()
@@ -161,9 +167,9 @@ def test_the_rest_is_the_bases_and_copies_work(base):
     t = torch.tensor([0.3, 0.4])
     assert scheduler.init_latents((3, 2), t).shape == (2, 3, 2)
     assert callable(scheduler.get_denoiser(x0_predictor=lambda x, t: x))
-    for twin in (copy.deepcopy(scheduler), pickle.loads(pickle.dumps(scheduler))):
+    for duplicate in (copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))):
+        twin = duplicate(scheduler)
         assert torch.equal(twin.sample_time(4), scheduler.sample_time(4))
-        scheduler = twin
 
 
 def test_another_path_or_range_is_refused(host):

@@ -13,9 +13,7 @@ from .. import Density, InfoNoise, Profile
 MAX_BUCKETS = 512  # what wandb.Histogram takes
 
 
-def log(
-    target: Any, schedule: InfoNoise | Density, step: int, name: str = "infonoise", figure: bool = True
-) -> None:
+def log(target: Any, schedule: InfoNoise | Density, step: int, name: str = "infonoise", figure: bool = True) -> None:
     """Log `summary()`, the histogram of sampled noise levels and a figure. Waits for the device.
 
     The histogram is of log10 sigma and exact: it is read off the table, not sampled. The figure needs

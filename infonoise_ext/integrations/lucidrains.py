@@ -20,12 +20,14 @@ def make_schedule(diffusion: Any, **options: Any) -> InfoNoise:
         diffusion: an `ElucidatedDiffusion`, or a `GaussianDiffusion`, whose range is that of its table.
         **options: for `InfoNoise`.
     """
+    own: dict[str, Any] = {"device": diffusion.device}
     if _is_table(diffusion):
-        table = _levels(diffusion)
-        low, high, weight = float(table[0]), float(table[-1]), partial(_table_weight, diffusion)
+        low, *_, high = _levels(diffusion).tolist()
+        own |= {"sigma_min": low, "sigma_max": high, "weight": partial(_table_weight, diffusion)}
     else:
-        low, high, weight = diffusion.sigma_min, diffusion.sigma_max, EDMWeight(diffusion.sigma_data)
-    return InfoNoise(low, high, **({"weight": weight, "device": diffusion.device} | options))
+        own |= {"sigma_min": diffusion.sigma_min, "sigma_max": diffusion.sigma_max}
+        own["weight"] = EDMWeight(diffusion.sigma_data)
+    return InfoNoise(**(own | options))
 
 
 def loss(diffusion: Any, images: Tensor, schedule: InfoNoise, **options: Any) -> Tensor:
