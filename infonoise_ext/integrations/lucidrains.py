@@ -22,8 +22,11 @@ def make_schedule(diffusion: Any, **options: Any) -> InfoNoise:
     """
     own: dict[str, Any] = {"device": diffusion.device}
     if _is_table(diffusion):
-        low, *_, high = _levels(diffusion).tolist()
-        own |= {"sigma_min": low, "sigma_max": high, "weight": partial(_table_weight, diffusion)}
+        table = _levels(diffusion)
+        # `loss_weight` multiplies the error of what is predicted; the schedule's, that of the clean sample.
+        factor = clean_error(torch.ones_like(table), table, _PREDICTIONS[diffusion.objective])
+        own |= {"sigma_min": float(table[0]), "sigma_max": float(table[-1])}
+        own["weight"] = partial(_table_weight, table, diffusion.loss_weight / factor)
     else:
         own |= {"sigma_min": diffusion.sigma_min, "sigma_max": diffusion.sigma_max}
         own["weight"] = EDMWeight(diffusion.sigma_data)
@@ -95,8 +98,5 @@ def _nearest(table: Tensor, sigma: Tensor) -> Tensor:
     return torch.bucketize(sigma.to(table.dtype), (table[1:] * table[:-1]).sqrt())
 
 
-def _table_weight(diffusion: Any, sigma: Tensor) -> Tensor:
-    """What multiplies the clean sample's error: `loss_weight` stands before that of another prediction."""
-    table = _levels(diffusion).to(sigma.device)
-    factor = clean_error(torch.ones_like(table), table, _PREDICTIONS[diffusion.objective])
-    return (diffusion.loss_weight.to(sigma.device) / factor)[_nearest(table, sigma)].to(sigma.dtype)
+def _table_weight(table: Tensor, weights: Tensor, sigma: Tensor) -> Tensor:
+    return weights.to(sigma)[_nearest(table.to(sigma.device), sigma)]
