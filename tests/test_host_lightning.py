@@ -116,8 +116,9 @@ def test_resume_restores_schedules_under_their_names(tmp_path):
     assert torch.equal(first.sample(9), resumed.sample(9))
     again = inx.InfoNoise(seed=5, warmup=3)
     trainer, _ = fit(
-        InfoNoiseCallback(again), batches=24, max_steps=8, ckpt_path=tmp_path / "run.ckpt", accumulate_grad_batches=2
-    )
+        InfoNoiseCallback(again), batches=24, max_steps=8, max_epochs=3, ckpt_path=tmp_path / "run.ckpt",
+        accumulate_grad_batches=2,
+    )  # fmt: skip
     # Two more: the first micro-batch after a resume, which does not reach the optimizer, is no step.
     assert again.summary()["steps"] == trainer.global_step == 8
 
