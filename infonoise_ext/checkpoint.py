@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import os
-import uuid
 import warnings
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,14 +14,13 @@ from .rebin import rebin
 from .state import MUTABLE, State
 
 VERSION = 1
-_FORMAT = "infonoise_ext"
-_CHECKSUM = "checksum"
+FORMAT = "infonoise_ext"
 
 
 def state_dict(state: State, config: InfoNoiseConfig) -> dict[str, Any]:
     """Live tensors under the names of `State`, "edges", and plain "format", "version", "config"."""
     tensors = {name: getattr(state, name) for name in MUTABLE}
-    return {"format": _FORMAT, "version": VERSION, "config": config.to_dict(), **tensors, "edges": state.edges.clone()}
+    return {"format": FORMAT, "version": VERSION, "config": config.to_dict(), **tensors, "edges": state.edges.clone()}
 
 
 def load_state_dict(state: State, config: InfoNoiseConfig, saved: dict[str, Any]) -> None:
@@ -53,7 +47,7 @@ def load_state_dict(state: State, config: InfoNoiseConfig, saved: dict[str, Any]
 
 
 def _checked(saved: dict[str, Any]) -> dict[str, Tensor]:
-    if not isinstance(saved, dict) or saved.get("format") != _FORMAT:
+    if not isinstance(saved, dict) or saved.get("format") != FORMAT:
         raise ValueError("not a state of infonoise_ext: the key 'format' is missing or different")
     if saved.get("version") != VERSION:
         raise ValueError(f"the state has version {saved.get('version')!r}, but this release reads {VERSION}")
@@ -108,47 +102,3 @@ def _check_values(tensors: dict[str, Tensor]) -> None:
     ):
         if not bool(sound.all()):
             raise ValueError(f"{name} is damaged: {rule}")
-
-
-def save(saved: dict[str, Any], path: Path) -> None:
-    """Write to a temporary file beside `path`, then rename: a crash leaves the old file whole."""
-    frozen = {k: v.detach().to("cpu", copy=True) if isinstance(v, Tensor) else v for k, v in saved.items()}
-    path = path.resolve()  # through a link, to the file that it names
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with partial.open("xb") as file:
-            torch.save(frozen | {_CHECKSUM: _checksum(frozen)}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-
-
-def read(path: Path) -> dict[str, Any]:
-    """The dictionary that `save` wrote, or that `torch.save` did, which adds no checksum.
-
-    Raises:
-        OSError: the file cannot be opened.
-        ValueError: the file is damaged or something else.
-    """
-    content = io.BytesIO(path.read_bytes())
-    try:
-        saved: dict[str, Any] = torch.load(content, map_location="cpu", weights_only=True, mmap=False)
-        if isinstance(saved, dict) and _CHECKSUM in saved and saved.pop(_CHECKSUM) != _checksum(saved):
-            raise ValueError("its checksum is wrong")
-    except Exception as error:
-        raise ValueError(f"{path} is not a file that InfoNoise.save wrote, or it is damaged: {error}") from error
-    return saved
-
-
-def _checksum(saved: dict[str, Any]) -> str:
-    """Of every name and value; torch.load compares none, and reads some damaged records as anything at all."""
-    digest = hashlib.sha256()
-    for name, value in saved.items():
-        tensor = isinstance(value, Tensor)
-        digest.update(repr((name, (value.dtype, tuple(value.shape)) if tensor else value)).encode())
-        if tensor:
-            digest.update(value.contiguous().numpy())
-    return digest.hexdigest()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from . import checkpoint, ops
+from . import checkpoint, files, ops
 from ._graphs import never_compiled
 from ._schemas import COUNTERS, STATUSES
 from .config import InfoNoiseConfig
@@ -312,8 +312,11 @@ class InfoNoise:
         self._ranks_agree = self.process_group is None
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write `state_dict()` to a file that is complete or absent, readable with weights_only."""
-        checkpoint.save(self.state_dict(), Path(path))
+        """Write `state_dict()` to a file that is complete or absent, readable with weights_only.
+
+        A path that ends in ".safetensors" gets that format (needs the safetensors package).
+        """
+        files.save(self.state_dict(), Path(path))
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """`load_state_dict` of what `save` wrote.
@@ -322,7 +325,7 @@ class InfoNoise:
             OSError: the file cannot be opened.
             ValueError: the file is damaged, of another kind or of another version; nothing is changed.
         """
-        saved = checkpoint.read(Path(path))
+        saved = files.read(Path(path))
         try:
             self.load_state_dict(saved)
         except ValueError as error:
