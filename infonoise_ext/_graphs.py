@@ -13,7 +13,7 @@ R = TypeVar("R")
 
 
 def never_compiled(reason: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """`torch.compiler.disable`, applied at the first call: before, it would import torch._dynamo, which takes seconds."""
+    """`torch.compiler.disable` at the first call: earlier it would import torch._dynamo, which takes seconds."""
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(function)
