@@ -1,12 +1,13 @@
 """What is measured on a GPU: the ops, their rivals and the machine's limits, at stated sizes."""
 
+import functools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 
-from infonoise_ext import ops
+from infonoise_ext import empirical_bayes, ops
 from infonoise_ext._library import triton_is_installed
 from infonoise_ext._schemas import SCHEMAS
 
@@ -28,11 +29,12 @@ class Sizes:
     observe: int = 2**24
     sample: int = 2**26
     images: tuple[int, int] = (256, 2**20)
+    posterior: tuple[int, int, int] = (2048, 50_000, 3072)  # queries, points, elements
     matrix: int = 8192
     largest_on_host: int = 2**16
 
 
-SMALL = Sizes((4, 16, 64, 256, 1024), (8, 16, 32, 64, 65), 16, (16, 32), 256, 512, (4, 64), 32, 64)
+SMALL = Sizes((4, 16, 64, 256, 1024), (8, 16, 32, 64, 65), 16, (16, 32), 256, 512, (4, 64), (4, 100, 16), 32, 64)
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Suite:
 
     def cases(self) -> list[Case]:
         """In the order of measuring: what a target needs comes first, what compiles longest last."""
-        ours = [*self.steps(), *self.parts(), *self.losses()]
+        ours = [*self.steps(), *self.parts(), *self.losses(), *self.posteriors()]
         others = [*self.rival_steps(False), *self.host_steps(), *self.rival_steps(True)]
         return [*self.limits([*ours, *others]), *ours, *others]
 
@@ -229,6 +231,21 @@ class Suite:
         cases = [replace(row, backend=name, build=ours(namespace)) for name, namespace in self.ours.items()]
         plain = replace(row, backend="compiled", build=lambda: rivals.error_and_gradient(*inputs()), method="calls")
         return [*cases, plain]
+
+    def posteriors(self):
+        """The posterior of a data set, streamed and by its whole matrix of weights; the products alone count."""
+        queries, points, elements = self.sizes.posterior
+
+        def inputs():
+            data = torch.randn(points, elements, device=self.device).bfloat16()
+            return data[:queries] + 5 * torch.randn(queries, elements, device=self.device).bfloat16(), 5.0, data
+
+        row = Case("empirical_bayes", "", inputs, queries, flops=4 * queries * points * elements,
+                   limit="bf16 matmul", method="calls")  # fmt: skip
+        return [
+            replace(row, backend="cuda", build=lambda: functools.partial(empirical_bayes, *inputs())),
+            replace(row, backend="library", build=lambda: functools.partial(rivals.whole_posterior, *inputs())),
+        ]
 
     def rival_steps(self, refresh):
         """Library calls, eager torch and torch.compile; reduce-overhead without refresh alone, to save its time."""
