@@ -124,13 +124,13 @@ def test_samples_follow_the_prior():
 def test_mmse_published(dim, table):
     """Six comparisons at 5 standard errors of the difference: false alarm 4e-6."""
     sigma, value, error = double(*table).T
-    model = oracle.CurieWeiss(dim, samples=800, seed=int(torch.randint(99, ())))
+    model = oracle.CurieWeiss(dim, samples=500, seed=int(torch.randint(99, ())))
     got = model.mmse_estimate(sigma)
     spread = torch.hypot(got.standard_error / dim, error)
     assert ((got.value / dim - value).abs() < 5 * spread).all()
     assert (spread < 0.05 * value).all()
     asymptotic = model.asymptotic_mmse(sigma) / dim
-    assert ((asymptotic - value).abs() < 5 * error + 4 / dim).all()
+    assert ((asymptotic - value).abs() < 5 * error + 2 / dim).all()
 
 
 @pytest.mark.parametrize("beta", [0.5, 1.5])
@@ -143,10 +143,10 @@ def test_asymptotic_mmse_has_the_limits_of_the_magnet(beta):
 
 def test_entropy_published_by_its_slope():
     """d = 3: H(2.5) - H(0.6) = 0.91186745091. The estimate's error is at most the sum of the two: 5 of them."""
-    model = oracle.CurieWeiss(3, samples=100_000, seed=int(torch.randint(99, ())))
+    model = oracle.CurieWeiss(3, samples=50_000, seed=int(torch.randint(99, ())))
     entropy = model.entropy_estimate(double(0.6, 2.5))
     assert abs(float(entropy.value.diff()) - 0.91186745091) < 5 * float(entropy.standard_error.sum())
-    assert float(entropy.standard_error.sum()) < 5e-3
+    assert float(entropy.standard_error.sum()) < 7e-3
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ QUICK = {
     "two points": oracle.TwoPoint(),
     "uneven points": oracle.TwoPoint(0.8),
     "two modes": oracle.TwoModes(64),
-    "many dimensions": oracle.TwoModes(16384),
+    "many dimensions": oracle.TwoModes(4096),
     "one dimension": oracle.TwoModes(1, 0.3, 0.4, 1.5),
     "mixture": oracle.GaussianMixture(*MIXTURE),
     "line": oracle.EmpiricalBayes(LINE),
@@ -76,7 +76,7 @@ def test_mmse_is_the_error_of_the_denoiser(model):
     """|x0 - denoise|^2 over fresh draws, 3 x 13 comparisons at 5.5 standard errors: false alarm 2e-6."""
     for scale in (0.6, 1.0, 3.0):
         sigma = scale * math.sqrt(model.total_variance / model.dim)
-        n = max(500, 20_000 // model.dim)
+        n = max(300, 20_000 // model.dim)
         x0 = model.sample(n)
         y = x0 + sigma * torch.randn(n, model.dim, dtype=torch.float64)
         error = (x0 - model.denoise(y, sigma)).square().sum(1)
@@ -128,25 +128,28 @@ def test_extremes_stay_finite(model):
 
 @over(ALL)
 def test_shapes_dtypes_and_errors(model):
-    sigma = double([0.5, 2.0, 1.0])
-    for estimate in (model.mmse_estimate(sigma), model.entropy_estimate(sigma)):
+    sigma = double([0.5, 2.0])
+    mmse, entropy = model.mmse_estimate(sigma), model.entropy_estimate(sigma)
+    for estimate in (mmse, entropy):
         for value in estimate:
-            assert (value.shape, value.dtype) == ((1, 3), torch.float64)
+            assert (value.shape, value.dtype) == ((1, 2), torch.float64)
         assert bool((estimate.standard_error == 0).all()) == (model in EXACT.values())
-    close(model.mmse(sigma)[0, 1], model.mmse(2.0), rtol=1e-12)
+    close(mmse.value[0, 1], model.mmse(2.0), rtol=1e-12)
     assert model.mmse(sigma[:, :0]).shape == (1, 0)
-    close(model.entropy_rate(sigma), model.mmse(sigma) / sigma**3, rtol=1e-14)
-    y = torch.randn(2, 3, model.dim)
+    close(model.entropy_rate(0.5), mmse.value[0, 0] * 8, rtol=1e-12)
+    y = torch.randn(3, 2, model.dim)
     denoised = model.denoise(y, sigma)
     assert (denoised.shape, denoised.dtype) == (y.shape, torch.float64)
-    close(model.denoise(y[1, 2], 1.0), denoised[1, 2], rtol=1e-12, atol=1e-14)
+    close(model.denoise(y[2, 0], 0.5), denoised[2, 0], rtol=1e-12, atol=1e-14)
     close(model.score(y, sigma)[1, 1], (denoised[1, 1] - y[1, 1].double()) / 4, rtol=1e-12)
     for bad in (0.0, -1.0, math.nan, math.inf, double(1.0, -2.0)):
-        for method in (model.mmse, model.entropy, model.entropy_rate, lambda s: model.denoise(y[0, :2], s)):
+        for method in (model.mmse, model.entropy, model.entropy_rate, lambda s: model.denoise(y[0], s)):
             with pytest.raises(ValueError, match="sigma must be positive and finite"):
                 method(bad)
     with pytest.raises(ValueError, match=rf"y must have shape \[..., {model.dim}\]"):
         model.denoise(torch.zeros(3, model.dim + 1), 1.0)
+    with pytest.raises(ValueError, match=r"sigma must broadcast .*\[3, 2\], got \[3\]"):
+        model.denoise(y, torch.ones(3))
 
 
 def test_generators_repeat_samples():
@@ -198,10 +201,10 @@ def test_profile_is_what_a_schedule_would_hold():
 def fed(model, sigma_min, sigma_max, factor=1.0, **options):
     """A schedule after one refresh, fed with exact posterior errors of fresh draws, summed over d."""
     schedule = inx.InfoNoise(
-        sigma_min, sigma_max, bins=24, capacity=4096, warmup=60, refresh_every=1000, ema=1.0, min_count=100,
+        sigma_min, sigma_max, bins=24, capacity=4096, warmup=40, refresh_every=1000, ema=1.0, min_count=100,
         prior=inx.LogUniform(), **options,
     )  # fmt: skip
-    for _ in range(60):
+    for _ in range(40):
         sigma = schedule.sample(1500)
         x0 = model.sample(1500)
         y = x0 + sigma.double().unsqueeze(1) * torch.randn(1500, model.dim, dtype=torch.float64)

@@ -70,11 +70,16 @@ class Oracle(ABC):
             Of y's shape.
 
         Raises:
-            ValueError: y's last dimension is not d, or sigma is not positive and finite.
+            ValueError: shapes that do not fit, or a sigma that is not positive and finite.
         """
         if y.dim() == 0 or y.shape[-1] != self.dim:
             raise ValueError(f"y must have shape [..., {self.dim}], got {list(y.shape)}")
-        sigma = positive("sigma", sigma).to(y.device).expand(y.shape[:-1])
+        sigma = positive("sigma", sigma).to(y.device)
+        try:
+            sigma = sigma.expand(y.shape[:-1])
+        except RuntimeError:
+            shapes = f"{list(y.shape[:-1])}, got {list(sigma.shape)}"
+            raise ValueError(f"sigma must broadcast to y's shape without its last dimension, {shapes}") from None
         return self._denoise(y.double().reshape(-1, self.dim), sigma.reshape(-1)).view(y.shape)
 
     def score(self, y: Tensor, sigma: Tensor | float) -> Tensor:
@@ -118,7 +123,7 @@ class Oracle(ABC):
         sigma_max: float = InfoNoiseConfig.sigma_max,
         bins: int = 512,
     ) -> Profile:
-        """What a schedule with as many bins, no gate and unit weight would learn from endless data.
+        """What a schedule with as many bins, no gate, no floor and unit weight would learn from endless data.
 
         mmse is taken at the centres of the bins, and nothing is counted.
 

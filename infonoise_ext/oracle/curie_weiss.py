@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..weights import _number
-from .base import device_of, probability, whole
+from .base import device_of, positive, probability, whole
 from .discrete import Discrete
 from .quadrature import sign_mmse
 from .two_modes import TwoPoint
@@ -18,7 +18,7 @@ _BISECTIONS = 100
 _FIELD_LIMIT = 50.0
 _STEP = 0.75
 _REACH = 9.0
-_CHUNK = 2**20
+_CHUNK = 2**17
 MAX_BETA = 10.0
 
 
@@ -104,19 +104,19 @@ class CurieWeiss(Discrete):
         order = torch.rand(n, self.dim, generator=generator, device=device, dtype=torch.float64).argsort(1)
         return torch.where(order < up.unsqueeze(1), 1.0, -1.0).double()
 
-    def asymptotic_mmse(self, sigma: Tensor) -> Tensor:
+    def asymptotic_mmse(self, sigma: Tensor | float) -> Tensor:
         """Limit of mmse for large d: spins that know the magnetisation, plus the magnetisation's sign.
 
         With V = sigma^2 + 1 - m*^2 it is d times the mmse of a spin of mean m* given y, plus
         d (m* sigma^2 / V)^2 times that of a sign of probability p at the signal-to-noise ratio d m*^2 / V.
 
         Args:
-            sigma: positive, any shape.
+            sigma: positive and finite, any shape.
 
         Returns:
             float64, of sigma's shape.
         """
-        square, m = sigma.double().square(), self.magnetisation
+        square, m = positive("sigma", sigma).square(), self.magnetisation
         spins = sign_mmse(1 / square, (1 + m) / 2)
         variance = square + (1 - m) * (1 + m)
         sign = sign_mmse(self.dim * m**2 / variance, self.p)

@@ -17,7 +17,7 @@ class EmpiricalBayes(Discrete):
 
     The denoiser and the posterior variance are those of `infonoise_ext.empirical_bayes` in float64,
     entropies come from the distances themselves. mmse and entropy are quadratures in 1-D up to about
-    1200 points and in 2-D up to about 90, and Monte Carlo otherwise (`exact` says which). mmse is good to
+    1300 points and in 2-D up to about 110, and Monte Carlo otherwise (`exact` says which). mmse is good to
     about 1e-15 of the data's square radius, no better: where it is smaller, it is rounding. A
     point that is there twice counts as two: as sigma falls to 0, entropy then falls to log 2 on it.
 

@@ -23,7 +23,7 @@ class Discrete(Oracle):
 
     Args:
         samples: draws of a Monte Carlo average, at least 2.
-        seed: of these draws.
+        seed: of these draws, at least 0.
 
     Attributes:
         exact: whether averages are quadratures.
@@ -31,7 +31,7 @@ class Discrete(Oracle):
 
     def __init__(self, samples: int, seed: int) -> None:
         """See the class."""
-        self.samples, self.seed = whole("samples", samples, 2), seed
+        self.samples, self.seed = whole("samples", samples, 2), whole("seed", seed, 0)
 
     @property
     @abstractmethod

@@ -36,7 +36,7 @@ class GaussianMixture(Oracle):
         ValueError: lengths that differ or are 0, or a value out of range.
 
     Source:
-        InfoNoise (arXiv 2602.18647), App. A (I-MMSE); Tweedie's formula for each component.
+        The I-MMSE identity, InfoNoise (arXiv 2602.18647), Eq. 11, ties mmse to H; tests hold it.
     """
 
     dim = 1
