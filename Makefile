@@ -21,7 +21,7 @@ $(VENV)/.torch: $(VENV)/bin/python
 	touch $@
 
 $(INSTALLED): $(VENV)/.torch $(BUILD_INPUTS)
-	python -m pip install -q --no-build-isolation -e ".[test,bench,lint]"
+	python -m pip install -q --no-build-isolation -e ".[test,hosts,bench,lint]"
 	touch $@
 
 demo: install

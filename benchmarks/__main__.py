@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from .cases import BATCHED, IMPLEMENTATIONS
+from .cases import BATCHED, IMPLEMENTATIONS, LOSS
 
 RESULTS = Path("benchmarks/results/cpu.json")
 RIVALS = {
@@ -77,7 +77,7 @@ def table(report):
             continue
         ours = rows["cpp"]
         time = f"{ours['median']:.1f} ({ours['q1']:.1f}-{ours['q3']:.1f})"
-        cells = [op, str(bins), str(batch) if op in BATCHED else "", time]
+        cells = [op, str(bins), str(batch) if op in BATCHED + LOSS else "", time]
         cells += [f"{rows[i]['median'] / ours['median']:.1f}" if i in rows else "" for i in IMPLEMENTATIONS[1:]]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

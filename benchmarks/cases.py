@@ -17,6 +17,9 @@ CAPACITY = 256
 REFRESH_EVERY = 100
 BATCHED = ("observe_", "sample_", "advance_", "icdf")
 PER_TABLE = ("refresh_", "bin_stats")
+LOSS = ("denoising_error", "denoising_error_backward", "denoising_loss")
+LOSS_BATCHES = (16, 256, 4096)
+SAMPLE = (4, 32, 32)
 
 
 @cache
@@ -36,10 +39,10 @@ def compiled_step():
     return torch.compile(step, dynamic=True, fullgraph=True)
 
 
-def filled_schedule(bins, backend="auto"):
+def filled_schedule(bins, backend="auto", refresh_every=REFRESH_EVERY):
     """A schedule whose rings are full and whose table is learned."""
     schedule = inx.InfoNoise(
-        bins=bins, capacity=CAPACITY, warmup=1, refresh_every=REFRESH_EVERY, seed=1, backend=backend
+        bins=bins, capacity=CAPACITY, warmup=1, refresh_every=refresh_every, seed=1, backend=backend
     )
     sigma = schedule.icdf(torch.linspace(0.0005, 0.9995, 2**16))
     levels = torch.linspace(-6.2, 4.38, bins * CAPACITY * 2).exp()
@@ -51,6 +54,8 @@ def filled_schedule(bins, backend="auto"):
 
 def make_case(name, implementation, batch, bins):
     """The function to time; it may be called any number of times."""
+    if name in LOSS:
+        return _loss_case(name, implementation, batch, bins)
     sigma = inx.InfoNoise(seed=2).sample(batch)
     error = 0.25 * sigma.square() / (0.25 + sigma.square()) * torch.rand(batch)
     if implementation in HOSTS:
@@ -88,6 +93,28 @@ def _advance_case(schedule, implementation, sigma, error):
     for _ in range(REFRESH_EVERY):
         advance()
     return advance
+
+
+def plain_loss(denoised, target, sigma, schedule):
+    """What a training loop writes without `denoising_loss`."""
+    error = (denoised - target).square().flatten(1).mean(1)
+    schedule.observe(sigma, error)
+    return (schedule.weight(sigma) * error).mean()
+
+
+def _loss_case(name, implementation, batch, bins):
+    denoised, target = torch.randn(batch, *SAMPLE, requires_grad=True), torch.randn(batch, *SAMPLE)
+    schedule = filled_schedule(bins)
+    sigma = schedule.sample(batch)
+    if name == "denoising_loss":
+        rivals = {"cpp": inx.denoising_loss, "eager": plain_loss}
+        loss = rivals.get(implementation) or torch.compile(plain_loss, fullgraph=True)
+        return lambda: torch.autograd.grad(loss(denoised, target, sigma, schedule), denoised)
+    pair = (denoised.detach(), target)
+    arguments = pair if name == "denoising_error" else (torch.rand(batch), *pair)
+    plain = {"eager": getattr(eager, name), "cpp": getattr(schedule._ops, name)}
+    function = plain.get(implementation) or compiled(name)
+    return lambda: function(*arguments)
 
 
 def _host_case(name, sampler, sigma, error, bins):

@@ -5,7 +5,17 @@ import time
 import pytest
 import torch
 
-from .cases import BATCHED, BATCHES, BINS, IMPLEMENTATIONS, PER_TABLE, REFRESH_EVERY, make_case
+from .cases import (
+    BATCHED,
+    BATCHES,
+    BINS,
+    IMPLEMENTATIONS,
+    LOSS,
+    LOSS_BATCHES,
+    PER_TABLE,
+    REFRESH_EVERY,
+    make_case,
+)
 
 ROUND_SECONDS = 0.02
 SLOWEST_CASE_SECONDS = 20.0
@@ -41,3 +51,10 @@ def test_batched(benchmark, name, batch, bins, implementation):
 @pytest.mark.parametrize("name", PER_TABLE)
 def test_per_table(benchmark, name, bins, implementation):
     measure(benchmark, name, implementation, 1024, bins)
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS[:3])
+@pytest.mark.parametrize("batch", LOSS_BATCHES)
+@pytest.mark.parametrize("name", LOSS)
+def test_loss(benchmark, name, batch, implementation):
+    measure(benchmark, name, implementation, batch, BINS[0])

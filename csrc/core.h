@@ -18,6 +18,7 @@ constexpr int kMaxBins = 4096;
 constexpr double kTiny = 1e-300;          // floor of every logarithm's argument
 constexpr double kEdgeTolerance = 1e-5;   // relative; a sigma this far outside is rounding
 constexpr double kWidestRow = 2;          // bins up to this wide in log sigma are drawn from in float32
+constexpr double kSameRate = 1e-9;        // relative; rates this close differ by rounding
 
 // `params` tensor, float64 [kParams].
 struct Params {
@@ -70,8 +71,17 @@ INX_HD void philox(uint32_t c[4], uint32_t key0, uint32_t key1) {
 
 struct Stream {               // the draw of one call
   uint64_t seed, offset;
-  int64_t first, total;       // of stratified sampling: this rank's first stratum, and all strata
+  int64_t turn, world, total; // of stratified sampling: the ranks take turns in every world strata of the total
 };
+
+INX_HD Stream stream_of(const Params& p, int64_t seed, uint64_t offset, int64_t n) {
+  const int64_t world = int64_t(p.world);
+  return {uint64_t(seed), offset, int64_t((uint64_t(p.rank) + offset) % uint64_t(world)), world, world * n};
+}
+
+INX_HD double stratified(const Stream& s, int64_t i, double u) {
+  return (double(s.turn + i * s.world) + u) / double(s.total);
+}
 
 // The four words of samples 4 * block to 4 * block + 3.
 INX_HD void draw_words(const Params& p, const Stream& s, int64_t block, uint32_t words[4]) {

@@ -24,10 +24,6 @@ __device__ inline int64_t clamped_group(const Column& group, int64_t i, int64_t 
   return g < 0 ? 0 : g < groups ? g : groups - 1;
 }
 
-__device__ inline Stream stream_of(const Params& p, const int64_t* rng, uint64_t offset, int64_t n) {
-  return {uint64_t(rng[0]), offset, int64_t(p.rank) * n, int64_t(p.world) * n};
-}
-
 // The offset of this draw. Every reader adds a ticket above the offset's bits; the last one takes the
 // tickets off and counts the draw, so that no block can read the next offset.
 __device__ inline uint64_t take_offset(int64_t* rng, uint64_t readers) {
@@ -44,7 +40,7 @@ __device__ inline float search_sigma(const Params& p, const Grid& grid, const St
   const double u = uniform(word), *edges = grid.row(kEdges);
   if (draws_by_words(p))
     return sigma_of_word(draw_row(cdf, cdf_bin(u, cdf, grid.bins), edges), word, float(p.width), float(edges[grid.bins]));
-  return sigma_at(p, grid, cdf, p.stratified > 0 ? (double(s.first + i) + u) / double(s.total) : u);
+  return sigma_at(p, grid, cdf, p.stratified > 0 ? stratified(s, i, u) : u);
 }
 
 // use(four, words) for every fourth sample from thread `first` on.
@@ -138,7 +134,7 @@ __device__ inline void draw_one_table(const Params& p, const Grid& grid, const d
 // All samples, spread over the whole launch. Begins with a barrier.
 __device__ inline void draw_all(const Params& p, const Grid& grid, const double* cdf, int64_t groups,
                                 const int64_t* rng, uint64_t offset, const Draw& d, unsigned char* shared) {
-  const Stream stream = stream_of(p, rng, offset, d.size);
+  const Stream stream = stream_of(p, rng[0], offset, d.size);
   const int64_t first = int64_t(blockIdx.x) * blockDim.x + threadIdx.x, step = int64_t(gridDim.x) * blockDim.x;
   if (d.group.kind == kAbsent) return draw_one_table(p, grid, cdf, stream, d, gridDim.x, first, step, shared);
   draw_tables(p, grid, stream, d, first, step,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "draw.cuh"
+#include "loss.cuh"
 #include "record.cuh"
 
 #if defined(__CUDACC__)
@@ -69,7 +70,7 @@ INX_KERNEL advance_kernel(Rings rings, Tables t, Grid grid, const Params* params
   record(rings, grid, b, g, workers, shared);
   if (draws) {
     const Params p = *params;
-    const Stream stream = stream_of(p, rng, header_of(shared)->offset, d.size);
+    const Stream stream = stream_of(p, rng[0], header_of(shared)->offset, d.size);
     const double* cdf = t.cdf + g * (grid.bins + 1);
     const int64_t first = threadIdx.x, step = blockDim.x;
     if (alone) draw_one_table(p, grid, cdf, stream, d, 1, first, step, shared);
@@ -185,6 +186,35 @@ INX_KERNEL refresh_kernel(const double* moments, Tables t, Grid grid, const Para
   measured_means(Block(), *params, grid.bins, moments + g * grid.bins * kMoments, work);
   __syncthreads();
   refresh_group(Block(), *params, grid, group_of(t, counters, grid.bins, g), work);
+}
+
+#define INX_LOSS_KERNEL __global__ void __launch_bounds__(kLossThreads, 4)
+
+// Sums of squares of the pieces of samples, or errors where a sample is one piece.
+INX_LOSS_KERNEL denoising_error_kernel(Pair pair, Pieces pieces, double* sums, Errors errors) {
+  INX_SHARED(shared);
+  const Span span = span_of(pair, pieces);
+  const double mine = span.exists ? squares_of(pair, span, pieces.team) : 0.0;
+  const double sum = team_sum(mine, pieces.team, body_of<double>(shared));
+  if (!span.exists || span.thread != 0) return;
+  if (pieces.count > 1) sums[span.sample * pieces.count + span.piece] = sum;
+  else errors.set(span.sample, sum / double(pair.size));
+}
+
+INX_LOSS_KERNEL denoising_fold_kernel(const double* sums, int64_t count, int64_t size, Errors errors) {   // a block a sample
+  INX_SHARED(shared);
+  double mine = 0;
+  for (int64_t j = threadIdx.x; j < count; j += blockDim.x) mine += sums[blockIdx.x * count + j];
+  const double sum = team_sum(mine, blockDim.x, body_of<double>(shared));
+  if (threadIdx.x == 0) errors.set(blockIdx.x, sum / double(size));
+}
+
+INX_LOSS_KERNEL denoising_gradient_kernel(Pair pair, Pieces pieces, Column grad_error, void* gradient) {
+  const Span span = span_of(pair, pieces);
+  if (!span.exists) return;
+  double grad[1];
+  read<1>(grad_error, span.sample, pair.samples, grad);
+  write_gradient(pair, span, pieces.team, 2.0 / double(pair.size) * grad[0], gradient);
 }
 
 }  // namespace infonoise

@@ -70,7 +70,7 @@ inline void draw_chunk(const Params& p, const Stream& s, int64_t start, int size
 inline void uniform_chunk(const Params& p, const Stream& s, int64_t start, int size, const uint32_t* words, double* u) {
   for (int i = 0; i < size; ++i) u[i] = uniform(words[i]);
   if (p.stratified > 0)
-    for (int i = 0; i < size; ++i) u[i] = (double(s.first + start + i) + u[i]) / double(s.total);
+    for (int i = 0; i < size; ++i) u[i] = stratified(s, start + i, u[i]);
 }
 
 // Where to start looking for the bin of u in a table: worth its making for a few hundred samples.

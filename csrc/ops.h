@@ -8,8 +8,11 @@
 #include <torch/headeronly/core/ScalarType.h>
 #include <torch/headeronly/util/Exception.h>
 
+#include <algorithm>
 #include <initializer_list>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include "refresh.h"
 
@@ -145,6 +148,50 @@ inline void check_uniforms(const Tensor& u, const OptionalTensor& group) {
   check_floating(u, "u");
   check_batch(u, "u", -1, "");
   check_group(group, "group", u.numel(), "u");
+}
+
+// Whether t fills its memory without gap or overlap, sample after sample.
+inline bool is_dense(const Tensor& t) {
+  std::vector<std::pair<int64_t, int64_t>> inner;      // stride and size
+  for (int64_t d = 1; d < t.dim(); ++d)
+    if (t.size(d) != 1) inner.emplace_back(t.stride(d), t.size(d));
+  std::sort(inner.begin(), inner.end());
+  int64_t step = 1;
+  for (const auto& [stride, size] : inner) {
+    if (stride != step) return false;
+    step *= size;
+  }
+  return t.size(0) <= 1 || t.stride(0) == step;
+}
+
+// Two batches of samples that are walked as flat memory, element beside element.
+struct Samplewise {
+  int64_t samples, size;                               // size: elements of a sample
+};
+
+inline Samplewise check_pair(const Tensor& denoised, const Tensor& target) {
+  check_floating(denoised, "denoised");
+  check_floating(target, "target");
+  bool same = denoised.dim() == target.dim() && denoised.dim() > 0, alike = same;
+  for (int64_t d = 0; same && d < denoised.dim(); ++d) {
+    same = denoised.size(d) == target.size(d);
+    alike = alike && (denoised.size(d) == 1 || denoised.stride(d) == target.stride(d));
+  }
+  STD_TORCH_CHECK(same, "infonoise: denoised and target must have one shape [B, ...]");
+  const int64_t samples = denoised.size(0), size = samples ? denoised.numel() / samples : 1;
+  STD_TORCH_CHECK(size > 0, "infonoise: denoised must have elements in each sample");
+  STD_TORCH_CHECK(samples == 0 || (alike && is_dense(denoised)),
+                  "infonoise: denoised and target must be dense, sample after sample, with the same strides");
+  return {samples, size};
+}
+
+inline bool is_wide(const Tensor& denoised, const Tensor& target) {
+  return denoised.scalar_type() == ScalarType::Double || target.scalar_type() == ScalarType::Double;
+}
+
+inline Tensor new_error(const Tensor& denoised, const Tensor& target) {
+  return torch::stable::new_empty(denoised, {denoised.size(0)},
+                                  is_wide(denoised, target) ? ScalarType::Double : ScalarType::Float);
 }
 
 }  // namespace infonoise

@@ -55,12 +55,15 @@ class Groups {
     return scratch;
   }
 
-  const int64_t* read_known(int64_t start, int size, int64_t groups, int64_t* scratch) const {
-    const int64_t* group = read(start, size, scratch);
-    for (int i = 0; group && i < size; ++i)
-      STD_TORCH_CHECK(uint64_t(group[i]) < uint64_t(groups), "infonoise: group[", start + i, "] is ",
-                      group[i], ", which is not in [0, ", groups, ")");
-    return group;
+  void check_known(int64_t n, int64_t groups, const char* name) const {
+    int64_t scratch[kChunk];
+    for (int64_t start = 0; present_ && start < n; start += kChunk) {
+      const int size = int(std::min<int64_t>(kChunk, n - start));
+      const int64_t* group = read(start, size, scratch);
+      for (int i = 0; i < size; ++i)
+        STD_TORCH_CHECK(uint64_t(group[i]) < uint64_t(groups), "infonoise: ", name, "[", start + i, "] is ",
+                        group[i], ", which is not in [0, ", groups, ")");
+    }
   }
 
  private:
@@ -91,13 +94,20 @@ void observe_rows(const Rings& rings, const Grid& grid, const Tensor& sigma, con
   }
 }
 
-// Sigmas of n uniforms that `fill(start, size, u)` provides a chunk at a time.
-template <class Fill>
-Tensor inverted(const Params& p, const Grid& grid, const Tensor& cdf, int64_t n, const OptionalTensor& group,
-                const Fill& fill) {
-  const int64_t groups = cdf.size(0);
-  const double* table = cdf_of(cdf, grid.bins);
+// Everything that can fail in drawing n sigmas, so that a call which fails has changed nothing.
+Tensor new_sigma(const Tensor& cdf, int64_t n, const OptionalTensor& group, const char* name) {
+  check_draw(n, group, name);
   Tensor out = torch::stable::new_empty(cdf, {n}, ScalarType::Float);
+  Groups(group).check_known(n, cdf.size(0), name);
+  return out;
+}
+
+// Sigmas of the uniforms that `fill(start, size, u)` provides a chunk at a time.
+template <class Fill>
+void invert(const Params& p, const Grid& grid, const Tensor& cdf, const Tensor& out, const OptionalTensor& group,
+            const Fill& fill) {
+  const int64_t n = out.numel();
+  const double* table = cdf_of(cdf, grid.bins);
   float* sigma = static_cast<float*>(out.data_ptr());
   const Groups reader(group);
   double scratch[kChunk];
@@ -105,7 +115,7 @@ Tensor inverted(const Params& p, const Grid& grid, const Tensor& cdf, int64_t n,
   const auto run = [&](const auto& find) {
     for (int64_t start = 0; start < n; start += kChunk) {
       const int size = int(std::min<int64_t>(kChunk, n - start));
-      const int64_t* chosen = reader.read_known(start, size, groups, group_scratch);
+      const int64_t* chosen = reader.read(start, size, group_scratch);
       const double* u = fill(start, size, scratch);
       invert_chunk(p, grid, table, u, chosen, size, sigma + start, find);
     }
@@ -116,16 +126,14 @@ Tensor inverted(const Params& p, const Grid& grid, const Tensor& cdf, int64_t n,
   } else {
     run([&](double u, const double* row) { return cdf_bin(u, row, grid.bins); });
   }
-  return out;
 }
 
 // Sigmas straight from the words, by rows of the table made once where that pays.
-Tensor drawn(const Params& p, const Grid& grid, const Tensor& cdf, const Stream& stream, int64_t n,
-             const OptionalTensor& group) {
-  const int64_t groups = cdf.size(0);
+void draw_words_of(const Params& p, const Grid& grid, const Tensor& cdf, const Stream& stream, const Tensor& out,
+                   const OptionalTensor& group) {
+  const int64_t n = out.numel();
   const double* table = cdf_of(cdf, grid.bins);
   const double* edges = grid.row(kEdges);
-  Tensor out = torch::stable::new_empty(cdf, {n}, ScalarType::Float);
   float* sigma = static_cast<float*>(out.data_ptr());
   const Groups reader(group);
   uint32_t words[kChunk];
@@ -133,7 +141,7 @@ Tensor drawn(const Params& p, const Grid& grid, const Tensor& cdf, const Stream&
   const auto run = [&](const auto& row_of) {
     for (int64_t start = 0; start < n; start += kChunk) {
       const int size = int(std::min<int64_t>(kChunk, n - start));
-      const int64_t* chosen = reader.read_known(start, size, groups, scratch);
+      const int64_t* chosen = reader.read(start, size, scratch);
       draw_chunk(p, stream, start, size, words);
       draw_rows(p, grid, words, size, sigma + start, [&](int i) {
         return row_of(words[i], table + (chosen ? chosen[i] * (grid.bins + 1) : 0));
@@ -146,24 +154,24 @@ Tensor drawn(const Params& p, const Grid& grid, const Tensor& cdf, const Stream&
   } else {
     run([&](uint32_t word, const double* row) { return draw_row(row, cdf_bin(uniform(word), row, grid.bins), edges); });
   }
-  return out;
 }
 
-Tensor draw(const Params& p, const Grid& grid, const Tensor& cdf, const Tensor& rng, int64_t n,
-            const OptionalTensor& group) {
-  check_draw(n, group, "group");
+void draw(const Params& p, const Grid& grid, const Tensor& cdf, const Tensor& rng, const Tensor& out,
+          const OptionalTensor& group) {
+  const int64_t n = out.numel();
   int64_t* state = rng_of(rng);
-  const Stream stream{uint64_t(state[0]), uint64_t(state[1]), int64_t(p.rank) * n, int64_t(p.world) * n};
-  uint32_t words[kChunk];
-  Tensor out = draws_by_words(p)
-                   ? drawn(p, grid, cdf, stream, n, group)
-                   : inverted(p, grid, cdf, n, group, [&](int64_t start, int size, double* u) {
-                       draw_chunk(p, stream, start, size, words);
-                       uniform_chunk(p, stream, start, size, words, u);
-                       return u;
-                     });
+  const Stream stream = stream_of(p, state[0], uint64_t(state[1]), n);
+  if (draws_by_words(p)) {
+    draw_words_of(p, grid, cdf, stream, out, group);
+  } else {
+    uint32_t words[kChunk];
+    invert(p, grid, cdf, out, group, [&](int64_t start, int size, double* u) {
+      draw_chunk(p, stream, start, size, words);
+      uniform_chunk(p, stream, start, size, words, u);
+      return u;
+    });
+  }
   if (n > 0) state[1] += 1;
-  return out;
 }
 
 void observe_(const Tensor& ring, const Tensor& count, const Tensor& counters, const Tensor& grid,
@@ -196,7 +204,9 @@ void refresh_(const Tensor& moments, const Tensor& mmse, const Tensor& cdf, cons
 
 Tensor sample_(const Tensor& cdf, const Tensor& rng, const Tensor& grid, const Tensor& params, int64_t n,
                const OptionalTensor& group) {
-  return draw(params_at(params), grid_of(grid), cdf, rng, n, group);
+  Tensor out = new_sigma(cdf, n, group, "group");
+  draw(params_at(params), grid_of(grid), cdf, rng, out, group);
+  return out;
 }
 
 Tensor icdf(const Tensor& cdf, const Tensor& grid, const Tensor& params, const Tensor& u,
@@ -204,8 +214,10 @@ Tensor icdf(const Tensor& cdf, const Tensor& grid, const Tensor& params, const T
   const Grid g = grid_of(grid);
   check_uniforms(u, group);
   const Floats<double> values(u);
-  return inverted(params_at(params), g, cdf, u.numel(), group,
-                  [&](int64_t start, int size, double* scratch) { return values.read(start, size, scratch); });
+  Tensor out = new_sigma(cdf, u.numel(), group, "group");
+  invert(params_at(params), g, cdf, out, group,
+         [&](int64_t start, int size, double* scratch) { return values.read(start, size, scratch); });
+  return out;
 }
 
 Tensor advance_(const Tensor& ring, const Tensor& count, const Tensor& mmse, const Tensor& cdf,
@@ -216,9 +228,9 @@ Tensor advance_(const Tensor& ring, const Tensor& count, const Tensor& mmse, con
   const Params& p = params_at(params);
   const Rings rings = rings_of(ring, count, counters, g.bins);
   const Tables tables = tables_of(mmse, cdf, stats, rings.groups, g.bins);
-  check_draw(n, next_group, "next_group");
+  Tensor next = new_sigma(cdf, n, next_group, "next_group");
   observe_rows(rings, g, sigma, error, mask, group);
-  Tensor next = draw(p, g, cdf, rng, n, next_group);
+  draw(p, g, cdf, rng, next, next_group);
   double moments[kMoments * kMaxBins], work[2 * kMaxBins + kTold];
   for (int64_t i = 0; i < rings.groups; ++i) {
     if (!refresh_is_due(p, ++rings.counters[i * kCounters + kSteps])) continue;

@@ -74,6 +74,8 @@ INX_HD double filled_rate(const Grid& grid, const double* mmse, int k) {
   double m;
   if (below == k) {
     m = mmse[k];
+  } else if (below < 0 && above == grid.bins) {
+    m = 0;   // emptied by another thread meanwhile
   } else if (below < 0) {
     const double ratio = sigma[k] / sigma[above];
     m = mmse[above] * ratio * ratio;
@@ -111,12 +113,15 @@ INX_HD double onset(const Params& p, const Grid& grid, const double* log_r) {
   return std::exp(centre + p.width * (log_r[k] - threshold) / (log_r[k] - log_r[k + 1]));
 }
 
-// The centre of least rate below the peak of the rate, if it is less than half of it; else infinity.
+// The last centre of least rate below the peak of the rate, if it is less than half of it; else infinity.
+// Bins filled below the lowest measured one share its rate but for rounding.
 INX_HD double valley(const Grid& grid, const double* rho) {
-  int peak = 0, least = 0;
+  int peak = 0, last = 0;
   for (int k = 1; k < grid.bins; ++k) peak = rho[k] > rho[peak] ? k : peak;
-  for (int k = 1; k <= peak; ++k) least = rho[k] <= rho[least] ? k : least;
-  return rho[least] < 0.5 * rho[peak] ? grid.row(kSigma)[least] : HUGE_VAL;
+  double least = rho[0];
+  for (int k = 1; k <= peak; ++k) least = rho[k] < least ? rho[k] : least;
+  for (int k = 1; k <= peak; ++k) last = rho[k] <= least * (1 + kSameRate) ? k : last;
+  return least < 0.5 * rho[peak] ? grid.row(kSigma)[last] : HUGE_VAL;
 }
 
 // App. B.4, fallback: the centre where the curve (log sigma, log r) bends most.

@@ -6,12 +6,15 @@ from .channel import clean_error
 from .config import InfoNoiseConfig
 from .densities import LogitNormal, LogNormal, LogUniform
 from .density import Density
+from .distributed import check_ranks
 from .empirical_bayes import empirical_bayes
 from .grid import info_grid
+from .loss import denoising_loss
 from .monitor import History
 from .pivot import FixedPivot, Onset, PowerLaw
 from .profile import Profile
 from .schedule import InfoNoise
+from .table import SigmaTable
 from .weights import EDMWeight, UnitWeight
 
 __all__ = [
@@ -30,9 +33,12 @@ __all__ = [
     "Onset",
     "PowerLaw",
     "Profile",
+    "SigmaTable",
     "UnitWeight",
     "__version__",
+    "check_ranks",
     "clean_error",
+    "denoising_loss",
     "empirical_bayes",
     "info_grid",
 ]

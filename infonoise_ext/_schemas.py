@@ -5,7 +5,7 @@ Sizes: B batch, K bins, C ring capacity, G groups.
 =========== ======= ============== ==================================================================
 tensor      dtype   shape          holds
 =========== ======= ============== ==================================================================
-``ring``    float32 [G, K, C]      the last C losses of every bin
+``ring``    float32 [G, K, C]      the last C losses of every bin; -1 where there is none yet
 ``count``   int64   [G, K]         losses ever written; the next slot is ``count % C``
 ``mmse``    float64 [G, K]         moving average of the ring means; -1 where there is none yet
 ``cdf``     float64 [G, K + 1]     the table that is sampled from
@@ -30,6 +30,8 @@ SCHEMAS = {
     "sample_": "(Tensor cdf, Tensor(a!) rng, Tensor grid, Tensor params, SymInt n, Tensor? group) -> Tensor",
     "icdf": "(Tensor cdf, Tensor grid, Tensor params, Tensor u, Tensor? group) -> Tensor",
     "advance_": "(Tensor(a!) ring, Tensor(b!) count, Tensor(c!) mmse, Tensor(d!) cdf, Tensor(e!) stats, Tensor(f!) counters, Tensor(g!) rng, Tensor grid, Tensor params, Tensor sigma, Tensor error, Tensor? mask, Tensor? group, SymInt n, Tensor? next_group) -> Tensor",
+    "denoising_error": "(Tensor denoised, Tensor target) -> Tensor",
+    "denoising_error_backward": "(Tensor grad_error, Tensor denoised, Tensor target) -> Tensor",
 }
 
 PARAMS = (
@@ -72,6 +74,9 @@ PIVOT_RULES = ("fixed", "onset", "power_law")
 
 EDGE_TOLERANCE = 1e-5
 """Relative distance outside the grid that still counts as rounding and belongs to the end bin."""
+
+SAME_RATE = 1e-9
+"""Relative distance at which two rates differ by rounding only."""
 
 TINY = 1e-300
 """Floor of every logarithm's argument."""

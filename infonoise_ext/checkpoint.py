@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import warnings
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ._schemas import COUNTERS, STATS
+from ._schemas import COUNTERS, STATS, STATUSES
 from .config import InfoNoiseConfig
 from .rebin import rebin
 from .state import MUTABLE, State
 
 VERSION = 1
-_FORMAT = "infonoise_ext"
+FORMAT = "infonoise_ext"
 
 
 def state_dict(state: State, config: InfoNoiseConfig) -> dict[str, Any]:
     """Live tensors under the names of `State`, "edges", and plain "format", "version", "config"."""
     tensors = {name: getattr(state, name) for name in MUTABLE}
-    return {"format": _FORMAT, "version": VERSION, "config": config.to_dict(), **tensors, "edges": state.edges.clone()}
+    return {"format": FORMAT, "version": VERSION, "config": config.to_dict(), **tensors, "edges": state.edges.clone()}
 
 
 def load_state_dict(state: State, config: InfoNoiseConfig, saved: dict[str, Any]) -> None:
@@ -43,13 +40,14 @@ def load_state_dict(state: State, config: InfoNoiseConfig, saved: dict[str, Any]
             f"{config.capacity}",
             stacklevel=3,
         )
-        tensors = rebin(tensors, edges, state.edges.cpu(), config)
+        with torch.device("cpu"):
+            tensors = rebin(tensors, edges, state.edges.cpu(), config)
     for name in MUTABLE:
         getattr(state, name).copy_(tensors[name])
 
 
 def _checked(saved: dict[str, Any]) -> dict[str, Tensor]:
-    if not isinstance(saved, dict) or saved.get("format") != _FORMAT:
+    if not isinstance(saved, dict) or saved.get("format") != FORMAT:
         raise ValueError("not a state of infonoise_ext: the key 'format' is missing or different")
     if saved.get("version") != VERSION:
         raise ValueError(f"the state has version {saved.get('version')!r}, but this release reads {VERSION}")
@@ -74,41 +72,33 @@ def _checked(saved: dict[str, Any]) -> dict[str, Tensor]:
         tensor = tensors[name]
         if tensor.shape != shape or tensor.dtype != dtype:
             raise ValueError(f"{name} is {tensor.dtype} {list(tensor.shape)}, but must be {dtype} {list(shape)}")
-    cdf, edges = tensors["cdf"], tensors["edges"]
-    rising = bool((cdf.diff() >= 0).all()) and bool((cdf[:, 0] == 0).all() and (cdf[:, -1] == 1).all())
-    if not rising:
-        raise ValueError("cdf is damaged: every row must rise from 0 to 1")
-    if not bool((edges.diff() > 0).all() and (edges[0] > 0)):
-        raise ValueError("edges are damaged: they must be positive and ascending")
-    if not bool(torch.isfinite(tensors["ring"]).all() and (tensors["ring"] >= 0).all()):
-        raise ValueError("ring is damaged: losses must be finite and at least 0")
-    return tensors
+    _check_values(tensors)
+    return tensors | {"count": _held(tensors["ring"], tensors["count"])}
 
 
-def save(saved: dict[str, Any], path: Path) -> None:
-    """Write to a temporary file beside `path`, then rename: a crash leaves the old file whole."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            torch.save(saved, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+def _held(ring: Tensor, count: Tensor) -> Tensor:
+    """`count`, but no more than the ring of each bin holds.
 
-
-def read(path: Path) -> dict[str, Any]:
-    """The dictionary that `save` wrote.
-
-    Raises:
-        ValueError: the file is damaged or something else.
+    They differ when a distributed checkpoint took the one from another rank than the other.
     """
-    try:
-        saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise
-    except Exception as error:
-        raise ValueError(f"{path} is not a file that InfoNoise.save wrote, or it is damaged: {error}") from error
-    return saved
+    held = (ring >= 0).sum(-1)
+    return torch.where(held < ring.shape[-1], torch.minimum(count, held), count)
+
+
+def _check_values(tensors: dict[str, Tensor]) -> None:
+    ring, count, mmse, cdf, counters, edges = (
+        tensors[n] for n in ("ring", "count", "mmse", "cdf", "counters", "edges")
+    )
+    for name, sound, rule in (
+        ("ring", ring.isfinite() & ((ring >= 0) | (ring == -1)), "losses must be finite and at least 0, or -1"),
+        ("count", count >= 0, "it must be at least 0"),
+        ("mmse", mmse.isfinite(), "it must be finite"),
+        ("cdf", cdf.diff() >= 0, "every row must rise from 0 to 1"),
+        ("cdf", (cdf[:, 0] == 0) & (cdf[:, -1] == 1), "every row must rise from 0 to 1"),
+        ("counters", counters >= 0, "they must be at least 0"),
+        ("counters", counters[:, COUNTERS.index("status")] < len(STATUSES), "the status is unknown"),
+        ("edges", edges.diff() > 0, "they must be positive and ascending"),
+        ("edges", edges.isfinite() & (edges > 0), "they must be positive and ascending"),
+    ):
+        if not bool(sound.all()):
+            raise ValueError(f"{name} is damaged: {rule}")

@@ -10,6 +10,7 @@ from typing import Any
 from .pivot import FixedPivot, Onset, Pivot, PowerLaw
 
 MAX_BINS = 4096
+MAX_STEPS = 2**53
 SAMPLINGS = ("iid", "stratified")
 
 
@@ -59,8 +60,8 @@ class InfoNoiseConfig:
         for name, low, high in (
             ("bins", 2, MAX_BINS),
             ("capacity", 1, 2**31 - 1),
-            ("warmup", 1, 2**53),
-            ("refresh_every", 1, 2**53),
+            ("warmup", 1, MAX_STEPS),
+            ("refresh_every", 1, MAX_STEPS),
             ("min_count", 1, self.capacity),
         ):
             value = getattr(self, name)

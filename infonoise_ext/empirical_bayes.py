@@ -12,6 +12,7 @@ from torch import Tensor
 
 from . import _library
 from ._checks import FLOATS
+from ._graphs import never_compiled
 
 _HALVES = (torch.float16, torch.bfloat16)
 _CHUNK = {"cpu": 2**20}
@@ -21,7 +22,7 @@ _CHUNK_MIN_POINTS = 64
 _CENTRE_POINTS = 63
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
+@never_compiled("empirical_bayes chooses chunks and precision as it runs")
 @torch.no_grad()
 def empirical_bayes(y: Tensor, sigma: Tensor | float, data: Tensor) -> tuple[Tensor, Tensor]:
     """Posterior mean and variance of x0, uniform over a data set, given y = x0 + sigma eps.

@@ -48,9 +48,9 @@ def info_grid(source: HasProfile | Profile, n: int, measure: str = "rescaled", b
         raise ValueError(f"blend is {blend}, but must be in [0, 1]")
     profile = source if isinstance(source, Profile) else source.profile()
     mass = (1 - blend) * _information(profile, measure) + blend * _edm(profile.sigma)
-    cdf = torch.cat((torch.zeros(1, dtype=torch.float64), mass.cumsum(0)))
-    u = torch.linspace(1, 0, n, dtype=torch.float64) * cdf[-1] if n > 1 else cdf[-1:]
-    return torch.cat((_inverse(cdf, profile.edges, u), torch.zeros(1, dtype=torch.float64))).float()
+    cdf = torch.cat((mass.new_zeros(1), mass.cumsum(0)))
+    u = torch.linspace(1, 0, n, dtype=torch.float64, device=cdf.device) * cdf[-1] if n > 1 else cdf[-1:]
+    return torch.cat((_inverse(cdf, profile.edges, u), cdf.new_zeros(1))).float()
 
 
 def _normalised(mass: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ def _edm(sigma: Tensor) -> Tensor:
 def _information(profile: Profile, measure: str) -> Tensor:
     if measure == "mmse":
         mmse = (profile.rate * profile.sigma.square()).cummax(0).values
-        return _normalised(mmse.diff(prepend=torch.zeros(1, dtype=torch.float64)))
+        return _normalised(mmse.diff(prepend=mmse.new_zeros(1)))
     return _normalised(profile.rate * (profile.sigma if measure == "rescaled" else 1))
 
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from . import _library, eager
+from . import _autograd, _library, eager
+from ._pairs import check_pair, error_dtype
 from ._schemas import MOMENTS, NAMESPACE, SCHEMAS
 
 _AUTOGRAD_FALLTHROUGH = "Autograd"
@@ -58,6 +59,16 @@ def _fake_advance(ring, count, mmse, cdf, stats, counters, rng, grid, params, si
     return cdf.new_empty((n,), dtype=torch.float32)
 
 
+def _fake_denoising_error(denoised, target):  # type: ignore[no-untyped-def]
+    check_pair(denoised, target)
+    return denoised.new_empty((denoised.shape[0],), dtype=error_dtype(denoised, target))
+
+
+def _fake_denoising_error_backward(grad_error, denoised, target):  # type: ignore[no-untyped-def]
+    check_pair(denoised, target)
+    return torch.empty_like(denoised)
+
+
 _FAKES: dict[str, Callable[..., Any]] = {
     "observe_": _fake_observe,
     "bin_stats": _fake_bin_stats,
@@ -65,17 +76,21 @@ _FAKES: dict[str, Callable[..., Any]] = {
     "sample_": _fake_sample,
     "icdf": _fake_icdf,
     "advance_": _fake_advance,
+    "denoising_error": _fake_denoising_error,
+    "denoising_error_backward": _fake_denoising_error_backward,
 }
 
 
 def define(namespace: str, implementations: Mapping[str, Callable[..., Any]]) -> torch.library.Library:
-    """Define every schema under `namespace`: one implementation for all devices, fakes, no autograd."""
+    """Define every schema under `namespace`: one implementation for all devices, fakes, derivatives."""
     library = torch.library.Library(namespace, "DEF")
     for name, schema in SCHEMAS.items():
         library.define(name + schema)
         library.impl(name, implementations[name], "CompositeExplicitAutograd")
-        library.impl(name, torch.library.fallthrough_kernel, _AUTOGRAD_FALLTHROUGH)
+        if name not in _autograd.DIFFERENTIABLE:
+            library.impl(name, torch.library.fallthrough_kernel, _AUTOGRAD_FALLTHROUGH)
         torch.library.register_fake(f"{namespace}::{name}", _FAKES[name], lib=library)
+    _autograd.register(library, namespace)
     _LIBRARIES.append(library)
     return library
 

@@ -19,7 +19,7 @@ class Profile:
     Attributes:
         sigma: [K] bin centres.
         edges: [K + 1] bin edges.
-        count: [K] losses in each ring.
+        count: [K] losses in each ring; with a process group, of this rank.
         seen: [K] losses ever recorded, those that left the ring included.
         mean: [K] ring means; NaN where the ring is empty.
         mmse: [K] estimates in the units of the recorded error; before the first refresh the ring

@@ -57,8 +57,8 @@ def _merged(ring: Tensor, count: Tensor, bins: list[int], capacity: int) -> tupl
     lists = [_in_order(ring[j], int(count[j])).flip(0).tolist() for j in bins]
     depth = max(map(len, lists), default=0)
     newest_first = [losses[i] for i in range(depth) for losses in lists if i < len(losses)][:capacity]
-    out = torch.zeros(capacity)
-    out[: len(newest_first)] = torch.tensor(newest_first[::-1])
+    out = torch.full((capacity,), -1.0, dtype=torch.float32)
+    out[: len(newest_first)] = torch.tensor(newest_first[::-1], dtype=torch.float32)
     return out, len(newest_first)
 
 
@@ -72,7 +72,8 @@ def _interpolated(mmse: Tensor, old_edges: Tensor, new_edges: Tensor) -> Tensor:
     right = torch.bucketize(at, x).clamp(0, len(x) - 1)
     left = (right - 1).clamp(min=0)
     gap = (x[right] - x[left]).clamp(min=TINY)
-    value = (y[left] + (y[right] - y[left]) * ((at - x[left]) / gap).clamp(0, 1)).exp()
+    inside = y[left] + (y[right] - y[left]) * ((at - x[left]) / gap).clamp(0, 1)
+    value = (inside + 2 * (at - x[0]).clamp(max=0)).exp()  # below the lowest centre proportional to sigma^2
     reach = (old_edges[-1] / old_edges[0]).log() / (len(old_edges) - 1) / 2 * 1.01
     return torch.where((at >= x[0] - reach) & (at <= x[-1] + reach), value, out)
 

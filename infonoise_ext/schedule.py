@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from . import checkpoint, ops
+from . import checkpoint, files, ops
+from ._graphs import never_compiled
 from ._schemas import COUNTERS, STATUSES
 from .config import InfoNoiseConfig
 from .densities import LogNormal
 from .density import Density
+from .distributed import check_ranks, placement, sum_over_ranks_
 from .monitor import History, samples_needed, summarize
 from .profile import Profile, profile_of
 from .state import State, fresh_state, make_grid, make_params, prior_table
 from .weights import UnitWeight
 
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
 Curve = Callable[[Tensor], Tensor]
+_OUTSIDE = "with process_group or history, call schedule.step() outside the compiled function"
+_RECOMPUTED = (
+    "was called during backward, where activation checkpointing computes its region again and would get "
+    "other noise levels than the first time: call it outside of the region"
+)
 
 
 class InfoNoise:
@@ -41,9 +53,13 @@ class InfoNoise:
         seed: 64-bit key of the random stream; None draws one from torch's generator.
         generator: the generator that None draws from.
         backend: "auto", "eager", "triton", or None for what INFONOISE_BACKEND says.
-        rank: this process among `world`; None asks torch.distributed if it is initialised.
+        process_group: ranks that learn one table together (docs/distributed.md). Each of them must make
+            the schedule with the same options, and call `step`, `refresh`, `reset` and the loading of a
+            state alike; the group gives `rank` and `world`. None is a table for this process alone.
+        rank: this process among `world`; None asks torch.distributed if it is initialised. It is a word
+            of the random stream's counter: ranks draw different numbers, whether or not seeds are equal.
         world: number of processes that draw together.
-        history: a `History` that `step()` records refreshes into.
+        history: a `History` that `step()` records refreshes into; with a process group `advance` does too.
         config: options to start from.
         **options: fields of `InfoNoiseConfig`.
 
@@ -65,6 +81,7 @@ class InfoNoise:
         seed: int | None = None,
         generator: torch.Generator | None = None,
         backend: str | None = None,
+        process_group: ProcessGroup | None = None,
         rank: int | None = None,
         world: int | None = None,
         history: History | None = None,
@@ -81,24 +98,27 @@ class InfoNoise:
         self.bound = bound
         self.prior = LogNormal(-1.2, 1.2) if prior is None else prior
         self.history = history
-        self.rank, self.world = _placement(rank, world)
+        self.process_group = process_group
+        self.rank, self.world = placement(process_group, rank, world)
         self._ops = ops.backend(backend)
-        grid = make_grid(self.config, self.weight, bound)
-        self._prior_table = prior_table(self.config, self.prior, grid[0])
-        state = fresh_state(
-            self.config,
-            grid,
-            make_params(self.config, self.rank, self.world),
-            self._prior_table,
-            groups,
-            _seed(seed, generator),
-        )
+        with torch.device("cpu"):  # whatever torch.set_default_device says
+            grid = make_grid(self.config, self.weight, bound)
+            self._prior_table = prior_table(self.config, self.prior, grid[0])
+            state = fresh_state(
+                self.config,
+                grid,
+                make_params(self.config, self.rank, self.world, refreshes=process_group is None),
+                self._prior_table,
+                groups,
+                _seed(seed, generator),
+            )
         self._steps_seen = 0
+        self._ranks_agree = process_group is None
         self._place(state, torch.device("cpu" if device is None else device))
 
     def _place(self, state: State, device: torch.device) -> None:
         self.state = state.to(device)
-        self._nothing = torch.empty(0, device=device)
+        self._nothing = torch.empty(0, dtype=torch.float32, device=device)
 
     @property
     def device(self) -> torch.device:
@@ -114,12 +134,20 @@ class InfoNoise:
 
         Returns:
             sigma [n] float32 in [sigma_min, sigma_max].
+
+        Raises:
+            RuntimeError: backward is running: a region that is computed again would get other numbers.
         """
+        if _in_backward():
+            raise RuntimeError(f"sample {_RECOMPUTED}")
         s = self.state
         return self._ops.sample_(s.cdf, s.rng, s.grid, s.params, n, group)
 
     def observe(self, sigma: Tensor, error: Tensor, mask: Tensor | None = None, group: Tensor | None = None) -> None:
         """Record a batch or micro-batch; no host sync, gradients are ignored.
+
+        Called while backward runs, as activation checkpointing does to compute a region again, it records
+        nothing and warns.
 
         Args:
             sigma: [B] noise levels that were used, any floating dtype.
@@ -128,17 +156,35 @@ class InfoNoise:
             mask: [B] bool, False leaves a sample out.
             group: [B] int64 or int32 in [0, G).
         """
+        if _in_backward():
+            warnings.warn("observe was called during backward and records nothing there", stacklevel=2)
+            return
         s = self.state
         self._ops.observe_(s.ring, s.count, s.counters, s.grid, sigma, error, mask, group)
 
     def step(self) -> None:
-        """Count an optimizer step and refresh the table if one is due. Call it once per step."""
+        """Count an optimizer step and refresh the table if one is due. Call it once per step.
+
+        With a process group a refresh is collective, so all ranks step together.
+        """
         self._advance(self._nothing, self._nothing, None, None, 0, None)
+        if self.process_group is not None or self.history is not None:
+            self._step_on_host()
+
+    @never_compiled(_OUTSIDE)
+    def _step_on_host(self) -> None:
+        """What a step does beside the device: collectives and records, at a cadence known without it."""
+        if not self._ranks_agree:
+            check_ranks(self)
+            self._ranks_agree = True
+        self._steps_seen += 1
+        past = self._steps_seen - self.config.warmup
+        if past < 0 or past % self.config.refresh_every:
+            return
+        if self.process_group is not None:
+            self.refresh()
         if self.history is not None:
-            self._steps_seen += 1
-            past = self._steps_seen - self.config.warmup
-            if past >= 0 and past % self.config.refresh_every == 0:
-                self.history.record(self)
+            self.history.record(self)
 
     def advance(
         self,
@@ -150,17 +196,27 @@ class InfoNoise:
     ) -> Tensor:
         """`observe`, `sample` and `step` in one launch, for a loop without gradient accumulation.
 
-        A table that is due serves from the next call. Takes what `observe` takes.
+        A table that is due serves from the next call. Takes what `observe` takes. With a process group
+        the refresh is collective and breaks a compiled graph: under `fullgraph=True` call `observe` and
+        `sample` there, and `step` outside.
 
         Args:
             next_group: groups of the batch to draw; None repeats `group`.
 
         Returns:
             sigma [B] float32 of the next batch.
+
+        Raises:
+            RuntimeError: backward is running, as for `sample`.
         """
+        if _in_backward():
+            raise RuntimeError(f"advance {_RECOMPUTED}")
         upcoming = group if next_group is None else next_group
-        n = sigma.shape[0] if upcoming is None else upcoming.shape[0]
-        return self._advance(sigma, error, mask, group, n, upcoming)
+        n = sigma.numel() if upcoming is None else upcoming.numel()
+        following = self._advance(sigma, error, mask, group, n, upcoming)
+        if self.process_group is not None:
+            self._step_on_host()
+        return following
 
     def _advance(
         self,
@@ -178,22 +234,23 @@ class InfoNoise:
         )  # fmt: skip
 
     def refresh(self) -> None:
-        """Rebuild the table now from what is recorded, if coverage allows."""
+        """Rebuild the table now from what is recorded, by all ranks of a process group, if coverage allows."""
         s = self.state
-        moments = self._ops.bin_stats(s.ring, s.count)
+        moments = sum_over_ranks_(self._ops.bin_stats(s.ring, s.count), self.process_group)
         self._ops.refresh_(moments, s.mmse, s.cdf, s.stats, s.counters, s.grid, s.params)
 
     def reset(self) -> None:
         """Forget everything learned and start the warm-up again; the random stream goes on."""
         s = self.state
-        for tensor in (s.ring, s.count, s.stats, s.counters):
+        for tensor in (s.count, s.stats, s.counters):  # count first: no ring is read beyond it
             tensor.zero_()
-        s.mmse.fill_(-1)
+        for tensor in (s.ring, s.mmse):
+            tensor.fill_(-1)
         s.cdf.copy_(self._prior_table.expand_as(s.cdf))
         self._steps_seen = 0
 
     def to(self, device: torch.device | str) -> InfoNoise:
-        """Move the state; returns self. Compiled code that holds the old state must be recompiled."""
+        """Move the state; returns self. Compiled code follows, by compiling again."""
         self._place(self.state, torch.device(device))
         return self
 
@@ -252,18 +309,38 @@ class InfoNoise:
         """
         checkpoint.load_state_dict(self.state, self.config, state_dict)
         self._steps_seen = int(self.state.counters[0, COUNTERS.index("steps")])
+        self._ranks_agree = self.process_group is None
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write `state_dict()` to a file that is complete or absent, readable with weights_only."""
-        checkpoint.save(self.state_dict(), Path(path))
+        """Write `state_dict()` to a file that is complete or absent, readable with weights_only.
+
+        A path that ends in ".safetensors" gets that format (needs the safetensors package).
+        """
+        files.save(self.state_dict(), Path(path))
 
     def load(self, path: str | os.PathLike[str]) -> None:
-        """`load_state_dict` of what `save` wrote."""
-        self.load_state_dict(checkpoint.read(Path(path)))
+        """`load_state_dict` of what `save` wrote.
+
+        Raises:
+            OSError: the file cannot be opened.
+            ValueError: the file is damaged, of another kind or of another version; nothing is changed.
+        """
+        saved = files.read(Path(path))
+        try:
+            self.load_state_dict(saved)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> InfoNoise:
+        """Tensors of its own in the same process group, which is a connection and has no copy."""
+        memo[id(self.process_group)] = self.process_group
+        twin = type(self).__new__(type(self))
+        twin.__setstate__(copy.deepcopy(self.__dict__, memo))
+        return twin
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:
         self.__dict__.update(attributes)
-        self.state.mark_static()
+        self._place(self.state, self.device)
 
     def __repr__(self) -> str:
         """Range, device and status."""
@@ -271,13 +348,8 @@ class InfoNoise:
         return f"InfoNoise([{c.sigma_min}, {c.sigma_max}], bins={c.bins}, groups={self.groups}, device={self.device})"
 
 
-def _placement(rank: int | None, world: int | None) -> tuple[int, int]:
-    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-    rank = (torch.distributed.get_rank() if distributed else 0) if rank is None else rank
-    world = (torch.distributed.get_world_size() if distributed else rank + 1) if world is None else world
-    if not 0 <= rank < world:
-        raise ValueError(f"rank is {rank}, but must be in [0, world = {world})")
-    return rank, world
+def _in_backward() -> bool:
+    return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
 
 
 def _seed(seed: int | None, generator: torch.Generator | None) -> int:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ._schemas import COUNTERS, GRID_ROWS, PARAMS, PIVOT_RULES, STATS
-from .config import InfoNoiseConfig
+from .config import MAX_STEPS, InfoNoiseConfig
 from .density import Density
 from .weights import evaluate_weight
 
@@ -38,7 +38,8 @@ class State:
 
     def to(self, device: torch.device) -> State:
         """Copies of the tensors on `device`, marked static."""
-        moved = State(*(getattr(self, f.name).detach().to(device, copy=True) for f in fields(self)))
+        with torch.inference_mode(False):  # an inference tensor could never be updated outside of that mode
+            moved = State(*(getattr(self, f.name).detach().to(device, copy=True) for f in fields(self)))
         moved.mark_static()
         return moved
 
@@ -82,12 +83,13 @@ def evaluate_bound(bound: Callable[[Tensor], Tensor], sigma: Tensor) -> Tensor:
     return value
 
 
-def make_params(config: InfoNoiseConfig, rank: int, world: int) -> Tensor:
-    """The constant `params` tensor on the CPU."""
+def make_params(config: InfoNoiseConfig, rank: int, world: int, refreshes: bool = True) -> Tensor:
+    """The constant `params` tensor on the CPU; without `refreshes` no step finds one due on the device."""
     value, span = config.pivot.numbers()
     named = {
         "log_min": math.log(config.sigma_min),
         "width": config.width,
+        "warmup": config.warmup if refreshes else MAX_STEPS,
         "pivot_rule": PIVOT_RULES.index(config.pivot.rule),
         "pivot_value": value,
         "pivot_span": span,
@@ -114,7 +116,7 @@ def fresh_state(config: InfoNoiseConfig, grid: Tensor, params: Tensor, table: Te
     """A state that has seen nothing, on the CPU."""
     bins = config.bins
     return State(
-        ring=torch.zeros(groups, bins, config.capacity),
+        ring=torch.full((groups, bins, config.capacity), -1.0, dtype=torch.float32),
         count=torch.zeros(groups, bins, dtype=torch.int64),
         mmse=torch.full((groups, bins), -1.0, dtype=torch.float64),
         cdf=table.repeat(groups, 1),

@@ -8,15 +8,22 @@ from pathlib import Path
 import pytest
 import torch
 from emulated import plant, pybind11_dir
-from hypothesis import settings
+
+try:
+    from hypothesis import settings
+except ImportError:  # the tests on a GPU do without
+    settings = None
 
 # Triton reads this when it decorates a kernel, which is at the first op that it serves: so it must be
 # set before any test. It changes nothing else here, since nothing else on a CPU runs Triton.
-os.environ["TRITON_INTERPRET"] = "1"
+if os.environ.get("INFONOISE_TEST_DEVICE", "cpu") == "cpu":
+    os.environ["TRITON_INTERPRET"] = "1"
 
 ROOT = Path(__file__).parent.parent
-settings.register_profile("ci", deadline=None, derandomize=True, max_examples=60)
-settings.load_profile("ci")
+if settings is not None:
+    settings.register_profile("ci", deadline=None, derandomize=True, max_examples=60)
+    settings.register_profile("long", deadline=None, max_examples=3000)
+    settings.load_profile("ci")
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""The six ops with the CUDA kernels' source run by the emulator of `tests/native/emulator.h`."""
+"""The ops with the CUDA kernels' source run by the emulator of `tests/native/emulator.h`."""
 
 import inspect
 import subprocess
@@ -32,13 +32,23 @@ PLANTED = {
     "skipped_tile": ("+ column[index * row] > kept)", "+ column[index * row] > kept + BUG)"),
     "early_offset": ("seen / kTicket == readers - 1", "(BUG || seen / kTicket == readers - 1)"),
 }
+PLANTED_IN_LOSS = {
+    "missing_team_barrier": (
+        "shared[threadIdx.x / 32] = x;\n  __syncthreads();",
+        "shared[threadIdx.x / 32] = x;\n  if (!BUG) __syncthreads();",
+    ),
+    "piece_edge": ("{sample, piece, first, last, int(", "{sample, piece, first, last - BUG, int("),
+    "pack_edge": ("if (i + j < last) out.of[j]", "if (i + j < last + BUG) out.of[j]"),
+    "fold_edge": ("j < count; j += blockDim.x)", "j < count - BUG; j += blockDim.x)"),
+    "zero_scale": ("factor == 0 ?", "factor == 0 && !BUG ?"),
+}
 """Bugs by name: a text of csrc/*.cuh, which must occur there once, and the text with the bug."""
 
 
 def plant(sources: Path, folder: Path) -> None:
     """Write the CUDA sources with every bug, each asleep until `bug` names it."""
     texts = {path.name: path.read_text() for path in (*sources.glob("*.cuh"), sources / "launch.h")}
-    for name, (right, wrong) in PLANTED.items():
+    for name, (right, wrong) in (PLANTED | PLANTED_IN_LOSS).items():
         found = [file for file, text in texts.items() if right in text]
         assert len(found) == 1, f"{name}: the text it changes is in {found}"
         assert texts[found[0]].count(right) == 1, name
@@ -91,6 +101,32 @@ class Emulated:
             return moments if name == "bin_stats" else sigma
 
         return run
+
+
+class EmulatedLoss:
+    """The loss's ops of one module under one schedule, with samples cut small."""
+
+    def __init__(self, module, seed=0, threads=64, piece=300, pieces=5):
+        self.module = module
+        self.how = (seed, threads, piece, pieces)
+        self.launches = 0
+
+    def denoising_error(self, denoised, target):
+        wide = torch.float64 in (denoised.dtype, target.dtype)
+        out = torch.full(denoised.shape[:1], torch.nan, dtype=torch.float64 if wide else torch.float32)
+        self._run("denoising_error", denoised, target, out)
+        return out
+
+    def denoising_error_backward(self, grad_error, denoised, target):
+        out = torch.full_like(denoised, torch.nan)
+        self._run("denoising_error_backward", grad_error, denoised, target, out)
+        return out
+
+    def _run(self, name, *tensors):
+        out = tensors[-1]
+        samples, size = len(tensors[0]), tensors[-2][0].numel() if len(out) else 1
+        columns = [as_column(x) for x in tensors]
+        self.launches = getattr(self.module, name)(*columns, samples, size, self.how)
 
 
 def pybind11_dir() -> str:

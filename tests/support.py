@@ -1,6 +1,7 @@
 """States, inputs and comparisons that the tests share."""
 
 import math
+import os
 
 import torch
 
@@ -9,12 +10,33 @@ from infonoise_ext._schemas import COUNTERS, PARAMS, SCHEMAS, STATS
 
 MUTABLE = ("ring", "count", "mmse", "cdf", "stats", "counters", "rng")
 ADVANCE = (*MUTABLE, "grid", "params")
+DEVICE = os.environ.get("INFONOISE_TEST_DEVICE", "cpu")
+"""Where the tests' states and inputs live; their numbers come from CPU generators on every device."""
+
+
+def on_cpu(name):
+    """The reference of an op for tensors of any device: on copies on the CPU, its mutations copied back."""
+    arguments = getattr(torch.ops.infonoise, name).default._schema.arguments
+    mutated = [a.alias_info is not None and a.alias_info.is_write for a in arguments]
+
+    def run(*args):
+        copies = [a.cpu() if isinstance(a, torch.Tensor) else a for a in args]
+        result = getattr(reference, name)(*copies)
+        for target, copy, written in zip(args, copies, mutated, strict=True):
+            if written:
+                target.copy_(copy)
+        return result if result is None else result.to(args[0].device)
+
+    return run
+
+
 OPS = {
     "compiled": {name: getattr(torch.ops.infonoise, name).default for name in SCHEMAS},
     "eager": {name: getattr(torch.ops.infonoise_eager, name).default for name in SCHEMAS},
-    "reference": {name: getattr(reference, name) for name in SCHEMAS},
+    "triton": {name: getattr(torch.ops.infonoise_triton, name).default for name in SCHEMAS},
+    "reference": {name: on_cpu(name) for name in SCHEMAS},
 }
-BACKENDS = ("compiled", "eager")
+BACKENDS = ("compiled", "eager") if DEVICE == "cpu" else ("compiled", "eager", "triton")
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
@@ -22,7 +44,7 @@ def generator(seed):
     return torch.Generator().manual_seed(seed)
 
 
-def make_state(groups=1, bins=32, capacity=8, low=0.01, high=50.0, seed=1, **params):
+def make_state(groups=1, bins=32, capacity=8, low=0.01, high=50.0, seed=1, device=DEVICE, **params):
     """The op tensors by name, with a random table."""
     g = generator(seed)
     logs = torch.linspace(math.log(low), math.log(high), bins + 1, dtype=torch.float64)
@@ -39,7 +61,7 @@ def make_state(groups=1, bins=32, capacity=8, low=0.01, high=50.0, seed=1, **par
     mass = torch.rand(groups, bins, generator=g, dtype=torch.float64) + 0.1
     cdf = torch.cat((torch.zeros(groups, 1, dtype=torch.float64), mass.cumsum(-1) / mass.sum(-1, keepdim=True)), -1)
     cdf[:, -1] = 1
-    return {
+    state = {
         "ring": torch.zeros(groups, bins, capacity),
         "count": torch.zeros(groups, bins, dtype=torch.int64),
         "mmse": torch.full((groups, bins), -1.0, dtype=torch.float64),
@@ -50,10 +72,11 @@ def make_state(groups=1, bins=32, capacity=8, low=0.01, high=50.0, seed=1, **par
         "grid": grid,
         "params": torch.tensor([float(named[name]) for name in PARAMS], dtype=torch.float64),
     }
+    return {name: tensor.to(device) for name, tensor in state.items()}
 
 
-def copy_of(state):
-    return {name: tensor.clone() for name, tensor in state.items()}
+def copy_of(state, device=None):
+    return {name: tensor.to(device or tensor.device, copy=True) for name, tensor in state.items()}
 
 
 def take(state, names):
@@ -61,8 +84,8 @@ def take(state, names):
 
 
 def random_batch(state, size, g, dtype=torch.float32, spoiled=True):
-    """Sigmas over the grid and beyond, losses, a few of each spoiled."""
-    edges = state["grid"][0]
+    """Sigmas over the grid and beyond, losses, a few of each spoiled; on the device of the state."""
+    edges, device = state["grid"][0].cpu(), state["grid"].device
     u = torch.rand(size, generator=g, dtype=torch.float64) * 1.02 - 0.01
     sigma = (edges[0].log() + u * (edges[-1] / edges[0]).log()).exp()
     error = sigma.square() / (1 + sigma.square()) * torch.rand(size, generator=g, dtype=torch.float64) * 2
@@ -71,7 +94,7 @@ def random_batch(state, size, g, dtype=torch.float32, spoiled=True):
         for values in (sigma, error):
             where = torch.randint(0, size, (max(1, size // 20),), generator=g)
             values[where] = bad[torch.randint(0, len(bad), (len(where),), generator=g)]
-    return sigma.to(dtype), error.to(dtype)
+    return sigma.to(device, dtype), error.to(device, dtype)
 
 
 def assert_same_state(state, expected):

@@ -126,6 +126,7 @@ def damage(state, name, value):
         ("ring", None, "ring"),
         ("ring", torch.zeros(1, 64, 256).double(), "ring"),
         ("ring", torch.full((1, 64, 256), math.nan), "ring"),
+        ("ring", torch.full((1, 64, 256), -2.0), "ring"),
         ("count", torch.zeros(1, 63, dtype=torch.int64), "count"),
         ("cdf", torch.zeros(1, 65).double(), "cdf"),
         ("cdf", torch.full((1, 65), math.nan).double(), "cdf"),

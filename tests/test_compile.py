@@ -95,6 +95,8 @@ def arguments(name):
         "sample_": [*take(state, ("cdf", "rng", "grid", "params")), 40, group],
         "icdf": [*take(state, ("cdf", "grid", "params")), u, None],
         "advance_": [*take(state, ADVANCE), *batch, 40, group],
+        "denoising_error": [u.view(8, 5), u.view(8, 5).bfloat16()],
+        "denoising_error_backward": [error[:8].clone(), u.view(8, 5).bfloat16(), u.view(8, 5).float()],
     }[name]
 
 

@@ -37,7 +37,8 @@ def test_layouts_are_those_of_the_schemas(native):
     for name, order in native.enum_layout().items():
         assert order == list(range(len(getattr(_schemas, name)))), name
     assert native.max_bins == config.MAX_BINS
-    assert (native.edge_tolerance, native.tiny) == (_schemas.EDGE_TOLERANCE, _schemas.TINY)
+    constants = (_schemas.EDGE_TOLERANCE, _schemas.SAME_RATE, _schemas.TINY)
+    assert (native.edge_tolerance, native.same_rate, native.tiny) == constants
 
 
 def test_exp_is_good_to_1e_11(native):

@@ -276,7 +276,13 @@ def launches(monkeypatch):
     return seen
 
 
-@pytest.mark.parametrize(("name", "wanted"), [("observe_", 1), ("bin_stats", 1), ("refresh_", 1), ("sample_", 1)])
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("observe_", 1), ("bin_stats", 1), ("refresh_", 1), ("sample_", 1),
+        ("denoising_error", 1), ("denoising_error_backward", 1),
+    ],
+)  # fmt: skip
 def test_an_ordinary_op_is_one_launch(name, wanted, launches):
     getattr(triton_ops, name)(*arguments(name))
     assert len(launches) == wanted
@@ -312,6 +318,8 @@ def arguments(name):
         "sample_": [*take(state, ("cdf", "rng", "grid", "params")), 40, group],
         "icdf": [*take(state, ("cdf", "grid", "params")), u, None],
         "advance_": [*take(state, ADVANCE), *batch, 40, group],
+        "denoising_error": [u.view(8, 5), u.view(8, 5).bfloat16()],
+        "denoising_error_backward": [error[:8].clone(), u.view(8, 5).bfloat16(), u.view(8, 5).float()],
     }[name]
 
 
@@ -382,7 +390,7 @@ def test_kernels_compile_for_a_gpu_without_spills(target, registers):
     result = without_interpreter("tests/triton_targets.py", target)
     assert result.returncode == 0, result.stderr
     rows = json.loads(result.stdout)
-    assert len(rows) == 20
+    assert len(rows) == 26
     for row in rows:
         assert row["spilled"] == 0, row
         assert row["registers"] <= registers, row

@@ -12,10 +12,11 @@ import tempfile
 from pathlib import Path
 
 import triton
+import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from infonoise_ext.triton_ops import advance, draw, moments, record, record_many, refresh
+from infonoise_ext.triton_ops import advance, draw, loss, moments, record, record_many, refresh
 from infonoise_ext.triton_ops.common import options, padded
 
 KERNELS = (
@@ -29,12 +30,15 @@ KERNELS = (
     refresh.refresh_kernel,
     advance.step_kernel,
     advance.finish_kernel,
+    loss.denoising_error_kernel,
+    loss.denoising_fold_kernel,
+    loss.denoising_gradient_kernel,
 )
 WIDE = ("refresh_kernel", "step_kernel", "finish_kernel")  # a table in registers: warps grow with the bins
 POINTERS = {
     "int64": ("count", "counters", "rng", "group", "next_group"),
-    "float64": ("mmse", "cdf", "stats", "grid", "params", "moments"),
-    "float32": ("ring", "sigma", "error", "u", "loss"),
+    "float64": ("mmse", "cdf", "stats", "grid", "params", "moments", "shares"),
+    "float32": ("ring", "sigma", "error", "u", "loss", "grad_error", "denoised", "target"),
     "int32": ("bins", "rank", "histogram", "total"),
     "bool": ("mask",),
 }
@@ -50,14 +54,16 @@ def source_of(kernel, bins, capacity, plain):
     """
     constants = padded(bins) | {
         "C": capacity, "BLOCK": record.BLOCK, "TILE": record.TILE, "DRAW": draw.BLOCK, "RINGS": moments.RINGS,
-        "SLOTS": moments.SLOTS, "REFRESH": plain,
+        "SLOTS": moments.SLOTS, "REFRESH": plain, "ROWS": 1 if plain else 16, "COLS": loss.TILE // (1 if plain else 16),
+        "WIDE": tl.float32,
     }  # fmt: skip
     types = TYPES | {"out": "*fp64" if kernel is moments.moments_kernel else "*fp32"}
     if plain:
         constants |= dict.fromkeys(("mask", "group", "next_group"))
         constants |= dict.fromkeys(("sigma_stride", "error_stride", "u_stride"), 1)
     else:
-        types |= {"sigma": "*bf16", "error": "*bf16", "u": "*bf16"}
+        types |= dict.fromkeys(("sigma", "error", "u", "denoised"), "*bf16")
+        types |= {"out": "*bf16"} if kernel is loss.denoising_gradient_kernel else {}
     names = [parameter.name for parameter in kernel.params]
     signature = {name: "constexpr" if name in constants else types.get(name, "i32") for name in names}
     constexprs = {(i,): constants[name] for i, name in enumerate(names) if name in constants}

@@ -13,10 +13,23 @@ from .._checks import check_group
 from .._schemas import COUNTERS
 from .common import param
 from .draw import icdf, philox4x32, sample_
+from .loss import denoising_error, denoising_error_backward
 from .record import bin_stats, observe_
 from .table import gate, rate, refresh_
 
-__all__ = ["advance_", "bin_stats", "gate", "icdf", "observe_", "philox4x32", "rate", "refresh_", "sample_"]
+__all__ = [
+    "advance_",
+    "bin_stats",
+    "denoising_error",
+    "denoising_error_backward",
+    "gate",
+    "icdf",
+    "observe_",
+    "philox4x32",
+    "rate",
+    "refresh_",
+    "sample_",
+]
 
 
 def advance_(

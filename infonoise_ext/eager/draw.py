@@ -34,7 +34,9 @@ def _uniforms(rng: Tensor, params: Tensor, n: int) -> Tensor:
     counter = torch.stack(torch.broadcast_tensors(block, rank, offset & _MASK32, (offset >> 32) & _MASK32))
     words = philox4x32(counter, seed).t().reshape(-1)[:n]
     u = (words.double() + 0.5) * 2.0**-32
-    strata = (param(params, "rank") * n + torch.arange(n, device=rng.device) + u) / (param(params, "world") * n)
+    world = param(params, "world")
+    turn = (rank + offset) % world.long()
+    strata = (turn + torch.arange(n, device=rng.device) * world + u) / (world * n)
     return torch.where(param(params, "stratified") > 0, strata, u)
 
 
@@ -59,11 +61,13 @@ def icdf(cdf: Tensor, grid: Tensor, params: Tensor, u: Tensor, group: Tensor | N
     """Sigma [n] float32 of the uniforms u [n]."""
     check_vector(u, "u", cdf, None, FLOATS)
     check_group(group, "group", cdf, u.numel(), len(cdf))
-    return _invert(cdf, grid, params, u.double(), group)
+    return _invert(cdf, grid, params, u.detach().double(), group)
 
 
 def sample_(cdf: Tensor, rng: Tensor, grid: Tensor, params: Tensor, n: int, group: Tensor | None) -> Tensor:
     """Draw n sigmas; the offset rises by one unless n is 0."""
+    if n < 0:
+        raise ValueError(f"n must be at least 0, got {n}")
     check_group(group, "group", cdf, n, len(cdf))
     out = _invert(cdf, grid, params, _uniforms(rng, params, n), group)
     rng[1] += int(n > 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .._schemas import COUNTERS, STATS, TINY
+from .._schemas import COUNTERS, SAME_RATE, STATS, TINY
 from .common import param, row
 
 
@@ -62,7 +62,7 @@ def _valley(rho: Tensor, sigma: Tensor) -> Tensor:
     peak = torch.where(rho == highest, index, rho.shape[-1]).amin(-1, keepdim=True)
     below = torch.where(index <= peak, rho, torch.inf)
     least = below.amin(-1, keepdim=True)
-    last = torch.where(below == least, index, 0).amax(-1)
+    last = torch.where(below <= least * (1 + SAME_RATE), index, 0).amax(-1)
     return torch.where((least < 0.5 * highest).squeeze(-1), sigma[last], torch.inf)
 
 

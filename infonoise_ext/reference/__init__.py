@@ -11,11 +11,23 @@ from torch import Tensor
 
 from .._schemas import COUNTERS
 from .draw import icdf, philox4x32, sample_
+from .loss import denoising_error, denoising_error_backward
 from .params import Params
 from .record import bin_stats, observe_
 from .table import refresh_
 
-__all__ = ["Params", "advance_", "bin_stats", "icdf", "observe_", "philox4x32", "refresh_", "sample_"]
+__all__ = [
+    "Params",
+    "advance_",
+    "bin_stats",
+    "denoising_error",
+    "denoising_error_backward",
+    "icdf",
+    "observe_",
+    "philox4x32",
+    "refresh_",
+    "sample_",
+]
 
 
 def advance_(

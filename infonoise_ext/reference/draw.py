@@ -56,7 +56,8 @@ def sample_(cdf: Tensor, rng: Tensor, grid: Tensor, params: Tensor, n: int, grou
     p = Params.of(params)
     u = uniforms(int(rng[0]), int(rng[1]), int(p.rank), n)
     if p.stratified:
-        u = [(p.rank * n + i + x) / (p.world * n) for i, x in enumerate(u)]
+        turn = (p.rank + int(rng[1])) % p.world
+        u = [(turn + i * p.world + x) / (p.world * n) for i, x in enumerate(u)]
     if n:
         rng[1] += 1
     return icdf(cdf, grid, params, torch.tensor(u, dtype=torch.float64), group)

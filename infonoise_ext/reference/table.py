@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from .._schemas import COUNTERS, GRID_ROWS, PIVOT_RULES, STATS, TINY
+from .._schemas import COUNTERS, GRID_ROWS, PIVOT_RULES, SAME_RATE, STATS, TINY
 from .params import Params
 
 
@@ -57,9 +57,8 @@ def onset(p: Params, log_r: list[float]) -> float:
 def valley(rho: list[float], sigma: list[float]) -> float:
     """The last centre of least rate below the peak of the rate; infinity if it is half the peak or more."""
     below = rho[: rho.index(max(rho)) + 1]
-    return (
-        max(s for s, x in zip(sigma, below, strict=False) if x == min(below)) if 2 * min(below) < max(rho) else math.inf
-    )
+    least = [s for s, x in zip(sigma, below, strict=False) if x <= min(below) * (1 + SAME_RATE)]
+    return least[-1] if 2 * min(below) < max(rho) else math.inf
 
 
 def knee(p: Params, log_r: list[float], sigma: list[float], first: int) -> float:

@@ -94,7 +94,7 @@ def advance_(
     batch = sigma.numel()
     inputs = (sigma, error, mask, group)
     strides = strides_of(*inputs)
-    out = torch.empty(n, device=ring.device)
+    out = torch.empty(n, dtype=torch.float32, device=ring.device)
     moments = torch.empty((groups, bins, len(MOMENTS)), dtype=torch.float64, device=ring.device)
     large = max(batch, n) > ONE_PROGRAM
     with on_device(ring):

@@ -47,7 +47,9 @@ def uniforms(params, seed, offset, start, n, BLOCK: tl.constexpr):
     words = tl.interleave(tl.interleave(w0, w2), tl.interleave(w1, w3))
     u = (words.to(tl.float64) + 0.5) * 2.0**-32
     i = (start + tl.arange(0, BLOCK)).to(tl.float64)
-    strata = (rank * n + i + u) / (tl.load(params + WORLD) * n)
+    world = tl.load(params + WORLD)
+    turn = (rank.to(tl.int64) + offset) % world.to(tl.int64)
+    strata = (turn.to(tl.float64) + i * world + u) / (world * n)
     return tl.where(tl.load(params + STRATIFIED) > 0, strata, u)
 
 
@@ -113,7 +115,7 @@ def icdf(cdf: Tensor, grid: Tensor, params: Tensor, u: Tensor, group: Tensor | N
     check_vector(u, "u", cdf, None, FLOATS)
     n, groups = u.numel(), len(cdf)
     check_group(group, "group", cdf, n, groups)
-    out = torch.empty(n, device=cdf.device)
+    out = torch.empty(n, dtype=torch.float32, device=cdf.device)
     if n:
         group_stride = 0 if group is None else group.stride(0)
         with on_device(cdf):
@@ -128,7 +130,7 @@ def sample_(cdf: Tensor, rng: Tensor, grid: Tensor, params: Tensor, n: int, grou
     """Draw n sigmas; the offset rises by one unless n is 0: one launch, two for a large n."""
     check_state(cdf=cdf, rng=rng, grid=grid, params=params)
     check_group(group, "group", cdf, n, len(cdf))
-    out = torch.empty(n, device=cdf.device)
+    out = torch.empty(n, dtype=torch.float32, device=cdf.device)
     if n == 0:
         return out
     with on_device(cdf):

@@ -8,12 +8,13 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .._schemas import PARAMS
+from .._schemas import PARAMS, SAME_RATE
 from .common import LOG_MIN, ROW_SIGMA, SMALLEST, WIDTH
 
 PIVOT_RULE = tl.constexpr(PARAMS.index("pivot_rule"))
 PIVOT_VALUE = tl.constexpr(PARAMS.index("pivot_value"))
 PIVOT_SPAN = tl.constexpr(PARAMS.index("pivot_span"))
+CLOSE = tl.constexpr(SAME_RATE)
 INF = tl.constexpr(float("inf"))
 
 
@@ -48,7 +49,7 @@ def valley(rho, k, sigma, K: tl.constexpr):
     peak = tl.min(tl.where((rho == highest) & (k < K), k, K))
     below = tl.where((k <= peak) & (k < K), rho, INF)
     least = tl.min(below)
-    last = tl.max(tl.where((below == least) & (k < K), k, 0))
+    last = tl.max(tl.where((below <= least + least * CLOSE) & (k < K), k, 0))
     return tl.where(least < 0.5 * highest, tl.load(sigma + last), INF)
 
 

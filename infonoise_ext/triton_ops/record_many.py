@@ -97,7 +97,7 @@ def record_many(
     chunks = triton.cdiv(batch, chunk)
     histogram = torch.zeros((chunks, rings), dtype=torch.int32, device=ring.device)
     places, rank = torch.empty((2, batch), dtype=torch.int32, device=ring.device)
-    loss = torch.empty(batch, device=ring.device)
+    loss = torch.empty(batch, dtype=torch.float32, device=ring.device)
     total = torch.empty(rings, dtype=torch.int32, device=ring.device)
     rank_kernel[(chunks,)](
         counters, grid, *inputs, *strides, groups, batch, places, rank, loss, histogram, chunk,

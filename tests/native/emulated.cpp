@@ -1,4 +1,4 @@
-// The six CUDA ops on CPU arrays: csrc/launch.h and csrc/*.cuh under the emulator.
+// The CUDA ops on CPU arrays: csrc/launch.h and csrc/*.cuh under the emulator.
 #include <pybind11/pybind11.h>
 
 #include "emulator.h"
@@ -102,6 +102,42 @@ int run(const py::tuple& arguments, const py::dict& sizes, uintptr_t sigma, uint
   return on.launches;
 }
 
+struct Cut {                  // how the loss's samples are cut, and under which schedule
+  unsigned seed;
+  int threads;
+  int64_t piece, pieces;
+
+  Host host() const {
+    Host on;
+    on.seed = seed;
+    on.limits.threads = threads;
+    on.limits.piece = piece;
+    on.limits.pieces = pieces;
+    return on;
+  }
+};
+
+Cut cut(const py::tuple& t) {
+  return {t[0].cast<unsigned>(), t[1].cast<int>(), t[2].cast<int64_t>(), t[3].cast<int64_t>()};
+}
+
+int denoising_error(const py::tuple& denoised, const py::tuple& target, const py::tuple& error, int64_t samples,
+                    int64_t size, const py::tuple& how) {
+  Host on = cut(how).host();
+  launch_denoising_error(on, pair_of(column(denoised), column(target), samples, size),
+                         {at<void>(error), column(error).kind == kFloat64});
+  return on.launches;
+}
+
+int denoising_error_backward(const py::tuple& grad, const py::tuple& denoised, const py::tuple& target,
+                             const py::tuple& out, int64_t samples, int64_t size, const py::tuple& how) {
+  Host on = cut(how).host();
+  void* gradient = at<void>(out);
+  launch_denoising_gradient(on, pair_of(column(denoised), column(target), samples, size, gradient), column(grad),
+                            gradient);
+  return on.launches;
+}
+
 }  // namespace
 
 PYBIND11_MODULE(INX_MODULE, m) {
@@ -112,4 +148,6 @@ PYBIND11_MODULE(INX_MODULE, m) {
   m.def("sample_", &run<sample>);
   m.def("icdf", &run<icdf>);
   m.def("advance_", &run<advance>);
+  m.def("denoising_error", &denoising_error);
+  m.def("denoising_error_backward", &denoising_error_backward);
 }

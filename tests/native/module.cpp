@@ -91,5 +91,6 @@ PYBIND11_MODULE(_native, m) {
   m.def("enum_layout", &enum_layout);
   m.attr("max_bins") = kMaxBins;
   m.attr("edge_tolerance") = kEdgeTolerance;
+  m.attr("same_rate") = kSameRate;
   m.attr("tiny") = kTiny;
 }

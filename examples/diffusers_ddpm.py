@@ -1,0 +1,53 @@
+"""A DDPM with diffusers (the loop of its unconditional training script) under InfoNoise, on the CPU."""
+
+import torch
+from diffusers import DDPMScheduler, EulerDiscreteScheduler, UNet2DModel
+
+import infonoise_ext as inx
+from infonoise_ext.integrations import diffusers as inx_diffusers
+
+torch.manual_seed(0)
+blocks = {"down_block_types": ("DownBlock2D",), "up_block_types": ("UpBlock2D",), "block_out_channels": (8,)}
+model = UNet2DModel(8, 1, 1, layers_per_block=1, norm_num_groups=4, add_attention=False, **blocks)
+optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+noise_scheduler = DDPMScheduler(1000, 0.00085, 0.012, "scaled_linear", prediction_type="epsilon")
+
+
+def stripes(n):
+    """Images of stripes of two widths, at a random place."""
+    place = torch.arange(8) + torch.randint(8, (n, 1))
+    width = torch.where(torch.rand(n, 1) < 0.5, 2, 4)
+    return (place // width % 2 * 2.0 - 1).view(n, 1, 1, 8).expand(n, 1, 8, 8)
+
+
+def eps_weight(sigma):
+    """What the plain error of the noise weighs that of the clean image with."""
+    return sigma**-2.0
+
+
+table = inx_diffusers.sigma_table(noise_scheduler)
+short = {"bins": 32, "min_count": 4, "warmup": 50, "refresh_every": 25}  # for a run of 100 steps; else the defaults
+bound = inx.GaussianBound(1.0)  # the data's std: sigma^2 times a network's own eps error outgrows it
+schedule = inx.InfoNoise(table.sigma_min, table.sigma_max, weight=eps_weight, bound=bound, **short)
+
+for _ in range(100):
+    clean_images = stripes(32)
+    noise = torch.randn_like(clean_images)
+    timesteps, sigma = table.sample(schedule, 32)  # in place of torch.randint
+    noisy_images = noise_scheduler.add_noise(clean_images, noise, timesteps)
+    model_output = model(noisy_images, timesteps).sample
+    inx_diffusers.observe(schedule, sigma, model_output, noise, noise_scheduler.config.prediction_type)
+    (model_output - noise).square().mean().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    schedule.step()
+
+sampler = EulerDiscreteScheduler.from_config(noise_scheduler.config)
+inx_diffusers.set_sigmas(sampler, inx.info_grid(schedule, 12))
+x = torch.randn(16, 1, 8, 8) * sampler.init_noise_sigma
+with torch.no_grad():
+    for timestep in sampler.timesteps:
+        noise_pred = model(sampler.scale_model_input(x, timestep), timestep.expand(16)).sample
+        x = sampler.step(noise_pred, timestep, x).prev_sample
+median = float(schedule.icdf(torch.tensor(0.5)))
+print(f"{schedule.status}; median sigma {median:.2f}; the data have std 1, the samples {float(x.std()):.2f}")

@@ -1,0 +1,35 @@
+"""Hugging Face accelerate: a schedule in its checkpoints and on its device."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .. import InfoNoise
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+def attach(accelerator: Accelerator, schedule: InfoNoise) -> InfoNoise:
+    """Register the schedule for `save_state` and `load_state`, and move it to the device.
+
+    Call it once per schedule, in the same order in every run: accelerate tells custom objects apart by
+    their order. The main process alone writes the file, and every process loads it.
+
+    Args:
+        accelerator: made before the schedule, so that the schedule knows its rank.
+        schedule: see `InfoNoise`.
+
+    Returns:
+        the schedule itself.
+
+    Raises:
+        ValueError: the schedule was made for another number of processes.
+    """
+    if schedule.world != accelerator.num_processes:
+        raise ValueError(
+            f"schedule was made for {schedule.world} processes, but the accelerator has {accelerator.num_processes}: "
+            "make the Accelerator first"
+        )
+    accelerator.register_for_checkpointing(schedule)
+    return schedule.to(accelerator.device)

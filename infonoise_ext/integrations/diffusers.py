@@ -1,0 +1,187 @@
+"""diffusers: noise levels for its samplers, timesteps for its training scripts, and the record of their errors.
+
+The schedulers of diffusers call two things sigma: noise std over signal scale (EDM, Euler; ours), and
+the flow time t = sigma / (1 + sigma) (flow matching). Everything here takes and returns ours.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..channel import Flow, clean_error
+from ..table import Schedule, SigmaTable
+
+PREDICTIONS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0", "flow_prediction": "velocity"}
+_REMAPS = (
+    "use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "use_dynamic_shifting", "shift_terminal",
+    "invert_sigmas", "sigma_schedule", "final_sigmas_type",
+)  # fmt: skip
+_TOLERANCE = 1e-6  # relative: the float32 arithmetic of a shift and its inverse
+_EDGE = 1e-3  # relative: a grid that ends where the scheduler's range does, but for rounding
+
+
+def set_sigmas(scheduler: Any, sigmas: Tensor, device: torch.device | str | None = None) -> None:
+    """Give a scheduler exactly these noise levels, in the convention its `set_timesteps` expects.
+
+    Tested with the EDMEuler, EulerDiscrete, FlowMatchEulerDiscrete, FlowMatchLCM and UniPCMultistep
+    schedulers (UniPC with `use_flow_sigmas`). A fixed or dynamic shift is undone. A pipeline calls
+    `set_timesteps` itself: give it `pipeline_sigmas` instead.
+
+    Args:
+        scheduler: of diffusers.
+        sigmas: [n + 1] descending, the last 0, such as `info_grid` makes.
+        device: where the scheduler puts its timesteps.
+
+    Raises:
+        ValueError: sigmas is no such grid or leaves the range the scheduler was trained on; its
+            `set_timesteps` takes no sigmas; or it re-mapped them in spite of all, so that
+            `scheduler.sigmas` is not the grid.
+    """
+    _set(scheduler, sigmas, device)
+
+
+def pipeline_sigmas(scheduler: Any, sigmas: Tensor) -> Any:
+    """What to pass as `sigmas=` to a pipeline, so that its scheduler's noise levels are these.
+
+    Checked on a copy of the scheduler. See `set_sigmas` for arguments and errors; a scheduler with
+    `use_dynamic_shifting` is refused too, for only the pipeline knows the shift it will apply.
+
+    Returns:
+        a NumPy array, or a tensor for EDMEuler.
+    """
+    if scheduler.config.get("use_dynamic_shifting"):
+        name = type(scheduler).__name__
+        raise ValueError(
+            f"{name} has use_dynamic_shifting, and the pipeline would shift the sigmas: replace it by "
+            f"{name}.from_config(scheduler.config, use_dynamic_shifting=False, shift=1.0)"
+        )
+    return _set(copy.deepcopy(scheduler), sigmas, None)
+
+
+def sigma_table(scheduler: Any, device: torch.device | str | None = None) -> SigmaTable:
+    """The noise levels a scheduler trains on, with its shift, in the order of its tables.
+
+    The index of an entry is the timestep for schedulers with `alphas_cumprod` (DDPM and its kin), and
+    the position in `scheduler.timesteps` for flow matching.
+
+    Raises:
+        ValueError: the scheduler has had inference steps set, or has no table to train on.
+    """
+    config = scheduler.config
+    if hasattr(scheduler, "set_shift"):
+        if len(scheduler.sigmas) != config.num_train_timesteps:
+            name = type(scheduler).__name__
+            raise ValueError(f"{name} holds inference steps: take a fresh one, {name}.from_config(scheduler.config)")
+        return SigmaTable(Flow("noise").sigma(scheduler.sigmas.double()), device)
+    if hasattr(scheduler, "alphas_cumprod") and not config.get("use_flow_sigmas"):
+        return SigmaTable.from_alphas_cumprod(scheduler.alphas_cumprod, device)
+    raise ValueError(f"{type(scheduler).__name__} has no training table: it is made for sampling or continuous sigma")
+
+
+def density(schedule: Schedule, table: SigmaTable) -> Callable[..., Tensor]:
+    """A drop-in for `compute_density_for_timestep_sampling` of the training scripts (SD3, Flux).
+
+    The scripts take u to `indices = (u * num_train_timesteps).long()`; u is the middle of an entry's
+    interval, so that each entry of the table is hit with exactly the schedule's mass of its cell.
+
+    Args:
+        schedule: what draws.
+        table: `sigma_table(scheduler)`, on the schedule's device.
+
+    Returns:
+        a function of the same signature; what it shapes its density by is ignored, as is `generator`.
+    """
+
+    def compute_density_for_timestep_sampling(
+        weighting_scheme: str | None,
+        batch_size: int,
+        logit_mean: float | None = None,
+        logit_std: float | None = None,
+        mode_scale: float | None = None,
+        device: torch.device | str = "cpu",
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        index, _ = table.sample(schedule, batch_size)
+        return ((index + 0.5) / len(table)).to(device)
+
+    return compute_density_for_timestep_sampling
+
+
+def observe(
+    schedule: Any, sigma: Tensor, model_pred: Tensor, target: Tensor, prediction_type: str, **options: Any
+) -> None:
+    """Record the unweighted error of a batch, from the prediction and target the scripts compute.
+
+    Args:
+        schedule: what learns.
+        sigma: [B] entries of the table, `table.sigmas[indices]`: not the scripts' flow-time sigmas. The
+            error is moved to their device, the schedule's.
+        model_pred: [B, ...] the network's output, before any weight.
+        target: [B, ...] what it is trained towards.
+        prediction_type: as in diffusers' configs, a key of `PREDICTIONS`.
+        **options: `mask` and `group` of `InfoNoise.observe`.
+
+    Raises:
+        ValueError: an unknown prediction_type, or shapes that do not fit.
+    """
+    if prediction_type not in PREDICTIONS:
+        raise ValueError(f"prediction_type must be one of {tuple(PREDICTIONS)}, got {prediction_type!r}")
+    if model_pred.shape != target.shape:
+        raise ValueError(
+            f"target must have the shape of model_pred, {tuple(model_pred.shape)}, got {tuple(target.shape)}"
+        )
+    error = (model_pred.detach().float() - target.detach().float()).square().flatten(1).mean(1).to(sigma.device)
+    schedule.observe(sigma, clean_error(error, sigma, PREDICTIONS[prediction_type]), **options)
+
+
+def _set(scheduler: Any, sigmas: Tensor, device: torch.device | str | None) -> Any:
+    """Set the sigmas, check that they are there, and return what `set_timesteps` was given."""
+    name, grid = type(scheduler).__name__, sigmas.detach().to("cpu", torch.float64)
+    if grid.ndim != 1 or len(grid) < 2 or grid[-1] != 0 or not bool((grid.diff() < 0).all() & grid.isfinite().all()):
+        raise ValueError(f"sigmas must be finite, descend and end in 0, got {grid.tolist()}")
+    parameters = inspect.signature(scheduler.set_timesteps).parameters
+    if "sigmas" not in parameters:
+        raise ValueError(f"{name}.set_timesteps takes no sigmas; EulerDiscreteScheduler, for one, does")
+    wanted, given = _argument(scheduler, grid)
+    neutral = {}
+    if scheduler.config.get("use_dynamic_shifting"):
+        neutral["mu"] = 0.0 if scheduler.config.time_shift_type == "exponential" else 1.0
+    scheduler.set_timesteps(sigmas=given, device=device, **neutral)
+    got = scheduler.sigmas.detach().to("cpu", torch.float64)
+    if got.shape != wanted.shape or not torch.allclose(got, wanted, rtol=_TOLERANCE, atol=0.0):
+        config = {key: scheduler.config[key] for key in _REMAPS if scheduler.config.get(key)}
+        raise ValueError(f"{name} re-mapped the sigmas {wanted.tolist()} to {got.tolist()}; its config has {config}")
+    return given
+
+
+def _argument(scheduler: Any, grid: Tensor) -> tuple[Tensor, Any]:
+    """What `scheduler.sigmas` must be afterwards, and what `set_timesteps` must be given for it."""
+    name, config, top = type(scheduler).__name__, scheduler.config, float(grid[0])
+    if "sigma_schedule" in config:  # EDM: a ramp that its own rho re-maps, from noise of its own sigma_max
+        if abs(top / config.sigma_max - 1) > _EDGE:
+            raise ValueError(f"sigmas must start at {name}'s sigma_max = {config.sigma_max}, got {top:.6g}")
+        low, high = config.sigma_min ** (1 / config.rho), config.sigma_max ** (1 / config.rho)
+        return grid, (grid[:-1] ** (1 / config.rho) - high) / (low - high)
+    if hasattr(scheduler, "set_shift") or config.get("use_flow_sigmas"):
+        shift = 1.0 if config.get("use_dynamic_shifting") else getattr(scheduler, "shift", config.get("flow_shift"))
+        time = Flow("noise").time_of
+        return time(grid), time(grid[:-1] / shift).numpy()  # a shift multiplies sigma = t / (1 - t)
+    if "timestep_type" not in config:
+        raise ValueError(f"{name} takes no sigmas unless it is made with use_flow_sigmas=True, or is not known here")
+    if config.timestep_type == "discrete":
+        _in_table(grid[:-1], sigma_table(scheduler), name)
+    return grid, np.asarray(grid)
+
+
+def _in_table(sigmas: Tensor, table: SigmaTable, name: str) -> None:
+    low, high, top, bottom = table.sigma_min, table.sigma_max, float(sigmas[0]), float(sigmas[-1])
+    if top > high * (1 + _EDGE) or bottom < low * (1 - _EDGE):  # there the timestep would clamp
+        trained = f"[{low:.6g}, {high:.6g}] that {name} was trained on"
+        raise ValueError(f"sigmas must lie in the range {trained}, got [{bottom:.6g}, {top:.6g}]")

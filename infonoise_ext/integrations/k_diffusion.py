@@ -1,0 +1,91 @@
+"""k-diffusion: the training density, the sampling grid, and the record of its losses."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..channel import clean_error
+from ..grid import HasProfile, info_grid
+from ..profile import Profile
+from ..weights import EDMWeight
+
+
+def density(schedule: Any) -> Callable[..., Tensor]:
+    """A `sample_density`, as `K.config.make_sample_density` returns one.
+
+    Inside `K.utils.enable_stratified` it draws the strata that k-diffusion asks for, from torch's
+    generator; outside, the schedule's own stream.
+
+    Args:
+        schedule: what draws, on the device that will be asked for.
+
+    Returns:
+        a function `(shape, device="cpu", dtype=torch.float32) -> sigma` of that shape.
+    """
+
+    def sample_density(shape: Any, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Tensor:
+        shape = torch.Size(shape)
+        utils = sys.modules.get("k_diffusion.utils")  # nothing is stratified where it was never imported
+        if utils is None or getattr(utils.stratified_settings, "disable", True):
+            sigma: Tensor = schedule.sample(shape.numel()).view(shape)
+        else:
+            u = utils.stratified_with_settings(shape, device=device, dtype=torch.float64)
+            sigma = schedule.icdf(u.clamp(min=2.0**-54))
+        return sigma.to(device, dtype)
+
+    return sample_density
+
+
+def get_sigmas_info(schedule: HasProfile | Profile, n: int, device: torch.device | str = "cpu") -> Tensor:
+    """`info_grid` under the conventions of `K.sampling.get_sigmas_karras`.
+
+    Returns:
+        [n + 1] float32, descending, the last 0.
+    """
+    return info_grid(schedule, n).to(device)
+
+
+def loss_weight(denoiser: Any) -> Callable[[Tensor], Tensor]:
+    """The weight w(sigma) that `denoiser.loss` puts on the error of a clean sample: `InfoNoise(weight=...)`.
+
+    Args:
+        denoiser: a `K.layers.Denoiser`.
+
+    Raises:
+        ValueError: a denoiser whose loss is not a weighted squared error.
+    """
+    _check(denoiser)
+    edm = EDMWeight(denoiser.sigma_data)  # of the raw network F: 1 / c_out^2
+    return lambda sigma: denoiser.weighting(sigma) * edm(sigma)
+
+
+def observe_losses(schedule: Any, denoiser: Any, losses: Tensor, sigma: Tensor, **options: Any) -> None:
+    """Record what `denoiser.loss(reals, noise, sigma)` returned, freed of its weight.
+
+    Args:
+        schedule: what learns.
+        denoiser: the `K.layers.Denoiser`.
+        losses: [B].
+        sigma: [B].
+        **options: `mask` and `group` of `InfoNoise.observe`.
+
+    Raises:
+        ValueError: a denoiser whose loss is not a weighted squared error.
+    """
+    _check(denoiser)
+    error = losses.detach().float() / denoiser.weighting(sigma)
+    schedule.observe(sigma, clean_error(error, sigma, "edm_f", denoiser.sigma_data), **options)
+
+
+def _check(denoiser: Any) -> None:
+    plain = type(denoiser).loss.__qualname__ == "Denoiser.loss" and denoiser.scales == 1
+    if not plain:
+        raise ValueError(
+            "denoiser must be a K.layers.Denoiser with scales=1: the loss of "
+            f"{type(denoiser).__name__} with scales={getattr(denoiser, 'scales', None)} is no weighted squared error"
+        )

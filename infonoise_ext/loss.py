@@ -1,0 +1,70 @@
+"""`denoising_loss`: the weighted training loss, which tells the schedule what it measured on the way."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from . import ops
+from ._pairs import aligned, check_pair
+from .density import Density
+from .schedule import InfoNoise
+
+_AUTO = ops.backend("auto")
+
+
+def denoising_loss(
+    denoised: Tensor,
+    target: Tensor,
+    sigma: Tensor,
+    schedule: InfoNoise | Density,
+    *,
+    mask: Tensor | None = None,
+    group: Tensor | None = None,
+) -> Tensor:
+    """Mean of w(sigma) times the squared error of each sample, and `schedule.observe` of that error.
+
+    One pass over `denoised` and `target` gives both, one more in backward gives the gradient; nothing of their
+    size is kept but the two themselves. Differentiable twice, by `denoised` and by `target`.
+
+    Args:
+        denoised: [B, ...] estimate of the clean samples: float16, bfloat16, float32 or float64.
+        target: the clean samples, of denoised's shape and device, any of these dtypes.
+        sigma: [B] noise levels that were used.
+        schedule: gives the weight w, and records the unweighted error: the mean over a sample's elements.
+        mask: [B] bool, False leaves a sample out of loss, gradient and statistics, whatever it holds.
+        group: [B] int64 or int32, as `InfoNoise.observe` takes it.
+
+    Returns:
+        0-dimensional float32, float64 if an input is: the mean over the samples kept, 0 if there are none.
+        The arithmetic is in that type, whatever the inputs' and autocast's.
+
+    Raises:
+        ValueError: shapes, dtypes or devices that do not fit, or samples without elements.
+
+    Source:
+        InfoNoise (arXiv 2602.18647): what is recorded estimates the mmse of Eq. 11, without the weight of Eq. 16.
+    """
+    check_pair(denoised, target)
+    _check_vectors(denoised, sigma=sigma, mask=mask, group=group)
+    # A fixed density has no backend of its own.
+    error = getattr(schedule, "_ops", _AUTO).denoising_error(*aligned(denoised, target))
+    schedule.observe(sigma, error, mask, group)
+    weight = schedule.weight(sigma)
+    if mask is None:
+        return (weight * error).sum() / max(error.shape[0], 1)
+    # Both factors: the gradient of the one is the other, and 0 times a NaN is NaN.
+    kept = torch.where(mask, weight, 0.0) * torch.where(mask, error, 0.0)
+    return kept.sum() / mask.sum().clamp(min=1)
+
+
+def _check_vectors(denoised: Tensor, **vectors: Tensor | None) -> None:
+    for name, x in vectors.items():
+        if x is not None and (x.shape != denoised.shape[:1] or x.device != denoised.device):
+            raise ValueError(
+                f"{name} must have shape {list(denoised.shape[:1])} and be on {denoised.device}, as the samples of "
+                f"denoised, got {list(x.shape)} on {x.device}"
+            )
+    mask = vectors["mask"]
+    if mask is not None and mask.dtype != torch.bool:
+        raise ValueError(f"mask must be bool, got {mask.dtype}")

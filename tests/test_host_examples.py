@@ -1,0 +1,26 @@
+"""The examples run as they stand, where their library is installed, and end with an active schedule."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+LIBRARIES = {
+    "lightning_train": "lightning.pytorch",
+    "accelerate_train": "accelerate",
+    "flow_matching_train": "flow_matching",
+    "torchcfm_train": "torchcfm",
+    "lucidrains_train": "denoising_diffusion_pytorch",
+}
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_example_runs(name, tmp_path, monkeypatch, capsys):
+    pytest.importorskip(LIBRARIES[name])
+    monkeypatch.chdir(tmp_path)
+    names = runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+    assert names["schedule"].status == "active"
+    assert names["schedule"].summary()["refreshes"] >= 2
+    assert "active" in capsys.readouterr().out
+    assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) < 60
