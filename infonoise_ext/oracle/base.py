@@ -160,7 +160,7 @@ def _of_any_shape(estimate: Callable[[Tensor], Estimate], sigma: Tensor | float)
     return Estimate(value.view(sigma.shape), error.view(sigma.shape))
 
 
-def exact(value: Tensor) -> Estimate:
+def without_error(value: Tensor) -> Estimate:
     """An estimate without an error."""
     return Estimate(value, torch.zeros_like(value))
 

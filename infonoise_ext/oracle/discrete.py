@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .base import Estimate, Oracle, exact, normal, whole
+from .base import Estimate, Oracle, normal, whole, without_error
 from .quadrature import lattice_size, normal_lattice
 
 _EXACT_COST = 2**28
@@ -68,7 +68,7 @@ class Discrete(Oracle):
             value = f(x0 + s * eps, s.expand(len(x0)))
             moments.append(torch.stack((weight @ value, value.std())))
         mean, std = torch.stack(moments, 1)
-        return exact(mean) if self.exact else Estimate(mean, std / self.samples**0.5)
+        return without_error(mean) if self.exact else Estimate(mean, std / self.samples**0.5)
 
     def _lattice(self) -> tuple[Tensor, Tensor, Tensor]:
         x0, probability = self._support()

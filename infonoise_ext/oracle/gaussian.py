@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..bounds import GaussianBound
 from ..weights import _number
-from .base import Estimate, Oracle, exact, normal, whole
+from .base import Estimate, Oracle, normal, whole, without_error
 
 
 class Gaussian(Oracle):
@@ -45,7 +45,7 @@ class Gaussian(Oracle):
         return y / (1 + (sigma / self.std).square()).unsqueeze(1)
 
     def _mmse(self, sigma: Tensor) -> Estimate:
-        return exact(self.dim * self._coordinate_mmse(sigma))
+        return without_error(self.dim * self._coordinate_mmse(sigma))
 
     def _entropy(self, sigma: Tensor) -> Estimate:
-        return exact(0.5 * self.dim * (2 * math.pi * math.e * self._coordinate_mmse(sigma)).log())
+        return without_error(0.5 * self.dim * (2 * math.pi * math.e * self._coordinate_mmse(sigma)).log())

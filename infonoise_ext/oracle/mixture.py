@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .base import Estimate, Oracle, device_of, exact, normal, positive
+from .base import Estimate, Oracle, device_of, normal, positive, without_error
 from .quadrature import panels
 
 _CHUNK = 2**20
@@ -70,11 +70,11 @@ class GaussianMixture(Oracle):
         return self._posterior(y, sigma.unsqueeze(1)).mean
 
     def _mmse(self, sigma: Tensor) -> Estimate:
-        return exact(self._integral(sigma, lambda at: at.variance))
+        return without_error(self._integral(sigma, lambda at: at.variance))
 
     def _entropy(self, sigma: Tensor) -> Estimate:
         noise = 0.5 * math.log(2 * math.pi * math.e) + sigma.log()
-        return exact(self._data_entropy + noise - self._differential_entropy(sigma))
+        return without_error(self._data_entropy + noise - self._differential_entropy(sigma))
 
     def _differential_entropy(self, sigma: Tensor) -> Tensor:
         """h(y) in nats."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..weights import _number
-from .base import Estimate, Oracle, device_of, exact, positive, probability
+from .base import Estimate, Oracle, device_of, positive, probability, without_error
 from .gaussian import Gaussian
 from .quadrature import sign_entropy, sign_mmse
 
@@ -59,10 +59,10 @@ class TwoPoint(Oracle):
         return (y / sigma.square().unsqueeze(1) + self.field).tanh()
 
     def _mmse(self, sigma: Tensor) -> Estimate:
-        return exact(sign_mmse(sigma**-2, self.p))
+        return without_error(sign_mmse(sigma**-2, self.p))
 
     def _entropy(self, sigma: Tensor) -> Estimate:
-        return exact(sign_entropy(sigma**-2, self.p))
+        return without_error(sign_entropy(sigma**-2, self.p))
 
     def fixed_points(self, sigma: Tensor | float) -> Tensor:
         """Solutions of y = denoise(y, sigma): where the probability flow stands still.
@@ -158,8 +158,8 @@ class TwoModes(Oracle):
 
     def _mmse(self, sigma: Tensor) -> Estimate:
         modes = self.dim * (self.m * self._shrink(sigma)).square() * sign_mmse(self._snr(sigma), self.p)
-        return exact(self._within._mmse(sigma).value + modes)
+        return without_error(self._within._mmse(sigma).value + modes)
 
     def _entropy(self, sigma: Tensor) -> Estimate:
         mode = sign_entropy(self._snr(sigma), self.p) - self._untold
-        return exact(self._within._entropy(sigma).value + mode)
+        return without_error(self._within._entropy(sigma).value + mode)
