@@ -7,6 +7,7 @@ error that is a mean over elements.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -87,16 +88,20 @@ class BinaryBound:
         # At a = 1e3 the result underflows; sigma = 0 then needs no case of its own.
         a = (0.5 * spacing / sigma.to(torch.float64)).clamp(max=1e3)
         scale = 0.5 * spacing**2 * math.sqrt(self.p * (1.0 - self.p))
-        return scale * _damped_sech_integral(a, b)
+        return scale * damped_integral(a, b, _log_sech)
 
 
-def _damped_sech_integral(a: Tensor, b: float) -> Tensor:
-    """exp(-a^2/2) times the integral of phi(z) sech(a z + b) over z, by the trapezoid rule.
+def _log_sech(w: Tensor) -> Tensor:
+    return math.log(2.0) - w - (-2.0 * w).exp().log1p()
 
-    The integrand is log-concave with curvature of at least 1 and its peak has |z| <= sqrt|b|; where
-    a^2 > 2 |b| it also falls like exp(-|a z + b| / 2) or faster. So |z| <= 10 + sqrt|b| and, there,
-    |a z| <= 80 + |b| hold all of it. Its poles are pi / (2 a) off the real line, so a step h costs
-    a relative exp(-pi^2 / (a h)).
+
+def damped_integral(a: Tensor, b: float, log_kernel: Callable[[Tensor], Tensor]) -> Tensor:
+    """exp(-a^2/2) times the integral of phi(z) exp(log_kernel(|a z + b|)) over z, by the trapezoid rule.
+
+    For kernels like sech(w): with it, the integrand is log-concave with curvature of at least 1 and its
+    peak has |z| <= sqrt|b|; where a^2 > 2 |b| it also falls like exp(-|a z + b| / 2) or faster. So
+    |z| <= 10 + sqrt|b| and, there, |a z| <= 80 + |b| hold all of it. Its poles are pi / (2 a) off the
+    real line, so a step h costs a relative exp(-pi^2 / (a h)).
     """
     widest = 10.0 + math.sqrt(abs(b))
     reach = max(80.0 + abs(b), widest * math.sqrt(2.0 * abs(b)))
@@ -104,9 +109,7 @@ def _damped_sech_integral(a: Tensor, b: float) -> Tensor:
     unit = torch.linspace(-1.0, 1.0, 2 * half + 1, dtype=torch.float64, device=a.device)
     window = (reach / a).clamp(max=widest)
     a, z = a.unsqueeze(-1), window.unsqueeze(-1) * unit
-    w = (a * z + b).abs()
-    log_sech = math.log(2.0) - w - (-2.0 * w).exp().log1p()
-    log_value = log_sech - 0.5 * (z.square() + a.square() + math.log(2.0 * math.pi))
+    log_value = log_kernel((a * z + b).abs()) - 0.5 * (z.square() + a.square() + math.log(2.0 * math.pi))
     return log_value.exp().sum(-1) * (window / half)
 
 

@@ -1,0 +1,19 @@
+"""Data distributions whose mmse, entropy and denoiser are exactly known: docs/oracles.md."""
+
+from .base import Estimate, Oracle
+from .curie_weiss import CurieWeiss
+from .data_set import EmpiricalBayes
+from .gaussian import Gaussian
+from .mixture import GaussianMixture
+from .two_modes import TwoModes, TwoPoint
+
+__all__ = [
+    "CurieWeiss",
+    "EmpiricalBayes",
+    "Estimate",
+    "Gaussian",
+    "GaussianMixture",
+    "Oracle",
+    "TwoModes",
+    "TwoPoint",
+]
