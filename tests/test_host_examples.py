@@ -12,6 +12,7 @@ LIBRARIES = {
     "flow_matching_train": "flow_matching",
     "torchcfm_train": "torchcfm",
     "lucidrains_train": "denoising_diffusion_pytorch",
+    "physicsnemo_train": "physicsnemo.diffusion.noise_schedulers",
 }
 
 
