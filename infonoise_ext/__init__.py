@@ -6,7 +6,7 @@ from .channel import clean_error
 from .config import InfoNoiseConfig
 from .densities import LogitNormal, LogNormal, LogUniform
 from .density import Density
-from .grid import info_grid
+from .grid import edm_grid, info_grid, log_uniform_grid
 from .monitor import History
 from .pivot import FixedPivot, Onset, PowerLaw
 from .profile import Profile
@@ -32,5 +32,7 @@ __all__ = [
     "UnitWeight",
     "__version__",
     "clean_error",
+    "edm_grid",
     "info_grid",
+    "log_uniform_grid",
 ]
