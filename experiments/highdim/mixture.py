@@ -34,10 +34,10 @@ class TwoModes:
 
     def denoise(self, y: Tensor, sigma: Tensor) -> Tensor:
         variance = sigma.square() + self.s**2
+        own = self.s**2 / variance
         mu = self.m * math.sqrt(self.d)
-        sign = torch.tanh(y[:, 0] * (mu / variance) + self.bias)
-        own = (self.s**2 / variance).unsqueeze(1) * y
-        return torch.stack((own[:, 0] + (1 - self.s**2 / variance) * mu * sign, own[:, 1]), 1)
+        mode = (1 - own) * mu * torch.tanh(y[:, 0] * mu / variance + self.bias)
+        return torch.stack((own * y[:, 0] + mode, own * y[:, 1]), 1)
 
     def mmse_parts(self, sigma: Tensor) -> tuple[Tensor, Tensor]:
         """Total mmse [n] of the place within a mode and of the mode, for sigma [n] in (0, inf]."""

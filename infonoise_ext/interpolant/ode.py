@@ -118,7 +118,7 @@ def _plan(levels: Tensor, method: str, interpolant: Interpolant | None) -> list[
         corrections = [tuple(row) if end > 0.0 else None for row, end in zip(heun.tolist(), levels[1:], strict=True)]
     bends = _bends(levels) if method == "dpm++2m" else torch.zeros_like(h)
     columns = (levels[:-1], levels[1:], keep, pull, bends)
-    return [_Step(*row, c) for row, c in zip(torch.stack(columns, 1).tolist(), corrections, strict=True)]
+    return [_Step(*row) for row in zip(*(column.tolist() for column in columns), corrections, strict=True)]
 
 
 def _coordinates(levels: Tensor, interpolant: Interpolant | None) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
