@@ -135,4 +135,6 @@ def _coordinates(levels: Tensor, interpolant: Interpolant | None) -> tuple[Tenso
 def _bends(levels: Tensor) -> Tensor:
     """h / (2 h_previous) in h = -d log sigma; 0, which is Euler, at the first step and to sigma = 0."""
     h = -levels.log().diff()
-    return torch.cat((h.new_zeros(1), torch.where(h.isinf(), 0.0, 0.5 * h / h.roll(1))[1:]))
+    bends = torch.where(h.isinf(), 0.0, 0.5 * h / h.roll(1))
+    bends[:1] = 0.0
+    return bends
