@@ -169,6 +169,8 @@ def test_edm_and_log_uniform_grids():
         (lambda: merged_grid(4, math.nan), "d must be"),
         (lambda: mmse_grid(lambda s: s * s, 4), "mmse must be a finite"),
         (lambda: mmse_grid(lambda s: s, 4, -1.0), "sigma_max must be"),
+        (lambda: mmse_grid(lambda s: 0.3 + 1 / (1 + s**-2), 8), "mmse must rise continuously"),
+        (lambda: mmse_grid(lambda s: torch.where(s.isinf(), 9.0, 1 / (1 + s**-2)), 8), "mmse must rise continuously"),
         (lambda: inx.edm_grid(0), "n is 0"),
         (lambda: inx.edm_grid(4, 2.0, 1.0), "sigma_min"),
         (lambda: inx.edm_grid(4, rho=0.0), "rho is 0"),

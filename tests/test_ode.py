@@ -8,6 +8,7 @@ import torch
 from support import generator
 
 import infonoise_ext as inx
+from experiments.highdim import steps
 from experiments.highdim.mixture import TwoModes
 from infonoise_ext.interpolant import (
     METHODS,
@@ -282,3 +283,16 @@ def test_mmse_decrements_need_no_more_steps_in_higher_dimension():
 def test_bad_arguments_are_named(bad, named):
     with pytest.raises(ValueError, match=named.replace("+", r"\+")):
         sample_ode(**({"denoise": gaussian, "noise": normal(2, 2), "grid": [1.0, 0.0]} | bad))
+
+
+@pytest.mark.parametrize(("method", "path"), [("euler", None), ("heun", Linear(1.0))])
+def test_experiment_stops_at_the_least_steps_of_its_ladder(method, path):
+    """It asks two noises whether the weight is close enough; here the weight itself is found, by bisection."""
+    model, rungs = TwoModes(64), [10, 12, 14, 16, 20, 24, 28, 32, 38, 46, 54, 64]
+    found = [model.sampled_weight(uniform_grid(n, Linear(1.0)), method, path) for n in [8, *rungs]]
+    for needed, wrong in zip(
+        steps.steps_needed("VP uniform", model, method),
+        ([abs(weight - 0.8) > 0.01 for weight, _ in found], [abs(ratio - 1) > 0.05 for _, ratio in found]),
+        strict=True,
+    ):
+        assert needed == rungs[max(i for i, bad in enumerate(wrong) if bad)]

@@ -1,6 +1,6 @@
 """Steps that each grid needs in d dimensions, on two Gaussian modes: figures in docs/high-dimension.md.
 
-python -m experiments.highdim.steps [--short] [--out FILE]; four minutes on one core, --short under one.
+python -m experiments.highdim.steps [--short] [--out FILE]; five minutes on one busy core, --short one.
 Exact: the sampler's reduced map replaces samples, so no number has a Monte Carlo error.
 """
 
@@ -107,8 +107,8 @@ SCHEDULES = {
     "VP dilated, kappa 3": Schedule(lambda model: lambda n: dilated_vp_grid(n, model.d), vp),
     "VE dilated, kappa 3": Schedule(lambda model: lambda n: dilated_ve_grid(n, model.d), math.sqrt),
     "VP + VE merged": Schedule(lambda model: lambda n: merged_grid(n, model.d), math.sqrt),
-    "mmse decrement": Schedule(mmse_decrement, math.sqrt),
-    "mmse decrement, c = 1": Schedule(mmse_decrement, vp),
+    "mmse decrement": Schedule(mmse_decrement, vp),
+    "mmse decrement, c = sqrt(d)": Schedule(mmse_decrement, math.sqrt),
     "EDM, top 80, not centred": Schedule(lambda model: lambda n: inx.edm_grid(n, SIGMA_MIN, 80.0), centred=False),
     "EDM, top 10 sqrt(d)": Schedule(lambda model: lambda n: inx.edm_grid(n, SIGMA_MIN, TOP * model.d**0.5)),
     "log-uniform": Schedule(lambda model: lambda n: inx.log_uniform_grid(n, SIGMA_MIN, TOP * model.d**0.5)),
@@ -118,7 +118,7 @@ SCHEDULES = {
     "InfoGrid mmse": Schedule(info("mmse")),
     "InfoGrid rescaled, by feature": Schedule(info("rescaled", split=True)),
 }
-HEUN_ONLY = {"mmse decrement, c = 1"}  # Euler does not depend on c
+HEUN_ONLY = {"mmse decrement, c = sqrt(d)"}  # Euler does not depend on c
 
 
 def between(octave: int) -> list[int]:

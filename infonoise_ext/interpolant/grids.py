@@ -143,7 +143,8 @@ def mmse_grid(mmse: Callable[[Tensor], Tensor], n: int, sigma_max: float = math.
         [n + 1] float64 from sigma_max to 0.
 
     Raises:
-        ValueError: n is below 1, sigma_max is not above 0, or mmse(sigma_max) is not a finite number above 0.
+        ValueError: n is below 1, sigma_max is not above 0, mmse(sigma_max) is not a finite number above 0,
+            or mmse does not fall to total / n, as that of a network with an error floor.
     """
     t = _ramp(n)
     if not sigma_max > 0.0:
@@ -157,14 +158,15 @@ def mmse_grid(mmse: Callable[[Tensor], Tensor], n: int, sigma_max: float = math.
 
 
 def _crossings(mmse: Callable[[Tensor], Tensor], wanted: Tensor, sigma_max: float) -> Tensor:
-    """Sigma [m] at which mmse reaches each of wanted [m], by bisection in log sigma."""
-    low = torch.full_like(wanted, min(1.0, sigma_max))
-    while bool((mmse(low) > wanted).any()):
-        low = low / 16.0
-    high = torch.full_like(wanted, min(1.0, sigma_max))
-    while bool((mmse(high) < wanted).any()):
-        high = (high * 16.0).clamp(max=sigma_max)
-    low, high = low.log(), high.log()
+    """Sigma [m] at which mmse reaches each of wanted [m], descending, by bisection in log sigma."""
+    bottom = top = min(1.0, sigma_max)
+    while bottom > 0.0 and bool(mmse(wanted.new_tensor([bottom])) > wanted[-1]):
+        bottom /= 16.0
+    while top < math.inf and bool(mmse(wanted.new_tensor([top])) < wanted[0]):
+        top = min(16.0 * top, sigma_max)
+    if bottom == 0.0 or top == math.inf:
+        raise ValueError(f"mmse must rise continuously from 0 to its value at sigma_max = {sigma_max}, but has a jump")
+    low, high = torch.full_like(wanted, math.log(bottom)), torch.full_like(wanted, math.log(top))
     for _ in range(_BISECTIONS):
         middle = 0.5 * (low + high)
         below = mmse(middle.exp()) < wanted

@@ -129,7 +129,7 @@ def _coordinates(levels: Tensor, interpolant: Interpolant | None) -> tuple[Tenso
     alpha, tau = interpolant.shares(levels / interpolant.c)
     p, q = interpolant.velocity_weights(alpha, tau)
     entry = torch.where(levels.isinf(), interpolant.c, tau)[:-1]
-    return entry, tau, p, q, interpolant.advance(alpha, tau)
+    return entry, tau, p, q, interpolant.tau_steps(alpha, tau)
 
 
 def _bends(levels: Tensor) -> Tensor:

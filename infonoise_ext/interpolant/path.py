@@ -52,7 +52,7 @@ class Interpolant(Channel):
 
     @staticmethod
     @abstractmethod
-    def advance(alpha: Tensor, tau: Tensor) -> Tensor:
+    def tau_steps(alpha: Tensor, tau: Tensor) -> Tensor:
         """Return the differences of tau [n + 1] along its vector, [n], free of cancellation at both ends."""
 
     def sigma(self, t: Tensor) -> Tensor:
@@ -108,8 +108,8 @@ class Linear(Interpolant):
         return 1.0 / alpha, -1.0 / alpha
 
     @staticmethod
-    def advance(alpha: Tensor, tau: Tensor) -> Tensor:
-        """See `Interpolant.advance`."""
+    def tau_steps(alpha: Tensor, tau: Tensor) -> Tensor:
+        """See `Interpolant.tau_steps`."""
         return alpha[:-1] * tau[1:] - alpha[1:] * tau[:-1]
 
 
@@ -136,8 +136,8 @@ class Trigonometric(Interpolant):
         return 1.0 / alpha.square(), -tau / alpha.square()
 
     @staticmethod
-    def advance(alpha: Tensor, tau: Tensor) -> Tensor:
-        """See `Interpolant.advance`."""
+    def tau_steps(alpha: Tensor, tau: Tensor) -> Tensor:
+        """See `Interpolant.tau_steps`."""
         # With alpha = cos, tau = sin of an angle: sin b - sin a = (cos a + cos b) tan((b - a) / 2).
         sine = alpha[:-1] * tau[1:] - alpha[1:] * tau[:-1]
         cosine = alpha[:-1] * alpha[1:] + tau[:-1] * tau[1:]
