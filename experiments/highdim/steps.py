@@ -1,4 +1,4 @@
-"""Steps that each grid needs in d dimensions, on two Gaussian modes: figures in docs/high-dimension.md.
+"""Steps that each grid needs in d dimensions, on two Gaussian modes: tables in docs/high-dimension.md.
 
 python -m experiments.highdim.steps [--short] [--out FILE]; five minutes on one busy core, --short one.
 Exact: the sampler's reduced map replaces samples, so no number has a Monte Carlo error.
@@ -169,7 +169,7 @@ def first_of(octaves: list[int], good: Callable[[int], bool]) -> int | None:
 
 
 def exponent(dimensions: list[int], steps: list[int | None]) -> float | None:
-    """Least-squares slope of log N against log d over the upper half of the dimensions."""
+    """Least-squares slope of log N against log d over the four highest dimensions that have an N."""
     pairs = [(math.log(d), math.log(n)) for d, n in zip(dimensions, steps, strict=True) if n][-4:]
     if len(pairs) < 3:
         return None
@@ -207,15 +207,16 @@ def table(dimensions: list[int], rows: dict) -> str:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--short", action="store_true", help="the four lower dimensions")
-    parser.add_argument("--out", type=Path, default=Path("experiments/results/highdim_steps.json"))
+    parser.add_argument("--short", action="store_true", help="the four lower dimensions, into a file of their own")
+    parser.add_argument("--out", type=Path, help="the JSON file; the figure goes beside it")
     options = parser.parse_args()
     torch.set_num_threads(1)
     dimensions = DIMENSIONS[:4] if options.short else DIMENSIONS
+    out = options.out or Path(f"experiments/results/highdim_steps{'_short' if options.short else ''}.json")
     results = measure(dimensions, ["euler", "heun"])
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps({"d": dimensions} | results, indent=1) + "\n")
-    save_figure(dimensions, results, options.out.with_suffix(".png"))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps({"d": dimensions} | results, indent=1) + "\n")
+    save_figure(dimensions, results, out.with_suffix(".png"))
     for method, rows in results.items():
         print(f"{method}: N for the modes' weight / for the variance within a mode\n\n{table(dimensions, rows)}\n")
 
