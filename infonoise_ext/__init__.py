@@ -8,7 +8,7 @@ from .densities import LogitNormal, LogNormal, LogUniform
 from .density import Density
 from .distributed import check_ranks
 from .empirical_bayes import empirical_bayes
-from .grid import info_grid
+from .grid import edm_grid, info_grid, log_uniform_grid
 from .loss import denoising_loss
 from .monitor import History
 from .pivot import FixedPivot, Onset, PowerLaw
@@ -39,6 +39,8 @@ __all__ = [
     "check_ranks",
     "clean_error",
     "denoising_loss",
+    "edm_grid",
     "empirical_bayes",
     "info_grid",
+    "log_uniform_grid",
 ]

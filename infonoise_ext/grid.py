@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import torch
@@ -51,6 +52,65 @@ def info_grid(source: HasProfile | Profile, n: int, measure: str = "rescaled", b
     cdf = torch.cat((mass.new_zeros(1), mass.cumsum(0)))
     u = torch.linspace(1, 0, n, dtype=torch.float64, device=cdf.device) * cdf[-1] if n > 1 else cdf[-1:]
     return torch.cat((_inverse(cdf, profile.edges, u), cdf.new_zeros(1))).float()
+
+
+def edm_grid(n: int, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = EDM_RHO) -> Tensor:
+    """Noise levels equally spaced in sigma^(1 / rho).
+
+    Args:
+        n: number of steps, at least 1.
+        sigma_min: lowest noise level above 0; left out where n is 1.
+        sigma_max: highest.
+        rho: EDM samples with 7.
+
+    Returns:
+        [n + 1] float32 descending from sigma_max to sigma_min, then 0.
+
+    Raises:
+        ValueError: n is below 1, rho is not above 0, or not 0 < sigma_min < sigma_max < inf.
+
+    Source:
+        EDM (arXiv 2206.00364) Eq. 5.
+    """
+    if not rho > 0:
+        raise ValueError(f"rho is {rho}, but must be above 0")
+    top, bottom = _range(sigma_min, sigma_max)
+    return _closed(_levels(n, top ** (1 / rho), bottom ** (1 / rho)) ** rho, top)
+
+
+def log_uniform_grid(n: int, sigma_min: float = 0.002, sigma_max: float = 80.0) -> Tensor:
+    """Noise levels equally spaced in log sigma: `edm_grid` as rho grows without bound.
+
+    Args:
+        n: number of steps, at least 1.
+        sigma_min: lowest noise level above 0; left out where n is 1.
+        sigma_max: highest.
+
+    Returns:
+        [n + 1] float32 descending from sigma_max to sigma_min, then 0.
+
+    Raises:
+        ValueError: n is below 1, or not 0 < sigma_min < sigma_max < inf.
+    """
+    top, bottom = _range(sigma_min, sigma_max)
+    return _closed(_levels(n, math.log(top), math.log(bottom)).exp(), top)
+
+
+def _range(sigma_min: float, sigma_max: float) -> tuple[float, float]:
+    if not 0 < sigma_min < sigma_max < math.inf:
+        raise ValueError(f"sigma_min, sigma_max are {sigma_min}, {sigma_max}, but must be 0 < sigma_min < sigma_max")
+    return sigma_max, sigma_min
+
+
+def _levels(n: int, first: float, last: float) -> Tensor:
+    if n < 1:
+        raise ValueError(f"n is {n}, but must be at least 1")
+    return torch.linspace(first, last, n, dtype=torch.float64)
+
+
+def _closed(sigma: Tensor, top: float) -> Tensor:
+    sigma[0] = top
+    return torch.cat((sigma, sigma.new_zeros(1))).float()
 
 
 def _normalised(mass: Tensor) -> Tensor:

@@ -1,0 +1,125 @@
+"""The sampler on two Gaussian modes in high dimension, where its errors are known: arXiv 2501.00988's model."""
+
+import math
+
+import pytest
+import torch
+from support import generator
+
+from experiments.highdim import steps
+from experiments.highdim.mixture import TwoModes
+from infonoise_ext.interpolant import (
+    Linear,
+    Trigonometric,
+    dilated_vp_grid,
+    merged_grid,
+    mmse_grid,
+    sample_ode,
+    uniform_grid,
+)
+
+PUBLISHED = {  # (d, grid, N): weight of the larger mode and variance ratio within a mode, Euler
+    (64, "uniform", 16): (0.834256982059109, 0.8305883264118735),
+    (64, "dilated", 16): (0.8250092047247188, 0.798655179268775),
+    (64, "uniform", 64): (0.8079522478424233, 0.9547451038680854),
+    (64, "dilated", 64): (0.8058969013184837, 0.9455251281443908),
+    (1024, "uniform", 16): (0.9425590815818394, 0.8305883264118735),
+    (1024, "dilated", 16): (0.8223544468571298, 0.7151674202248874),
+    (1024, "uniform", 64): (0.8303691368414947, 0.9547451038680854),
+    (1024, "dilated", 64): (0.8053465539677558, 0.9201311411283366),
+}
+
+
+@pytest.mark.parametrize("case", PUBLISHED)
+def test_weights_and_variances_of_two_modes(case):
+    """The published weights were read off a grid of quantiles, hence 4e-5; the variances are exact."""
+    d, name, n = case
+    grid = uniform_grid(n, Linear(1.0)) if name == "uniform" else dilated_vp_grid(n, d)
+    weight, ratio = TwoModes(d).sampled_weight(grid)
+    assert abs(weight - PUBLISHED[case][0]) < 4e-5
+    assert math.isclose(ratio, PUBLISHED[case][1], rel_tol=1e-12)
+
+
+def test_reduced_map_is_the_sampler_in_all_dimensions():
+    """Full d = 16 samples with the mixture's own posterior, against the two reduced coordinates."""
+    d, p, s = 16, 0.8, 0.5
+    modes = torch.ones(d, dtype=torch.float64) * torch.tensor([[1.0], [-1.0]], dtype=torch.float64)
+    logs = torch.tensor([p, 1 - p], dtype=torch.float64).log()
+
+    def denoise(y, sigma):
+        variance = (s * s + sigma**2).unsqueeze(1)
+        squares = (y.unsqueeze(1) - modes).square().sum(2)
+        weights = (logs - 0.5 * squares / variance).softmax(1)
+        return (s * s * y + sigma.unsqueeze(1) ** 2 * (weights @ modes)) / variance
+
+    noise = torch.randn(50, d, generator=generator(6), dtype=torch.float64)
+    grid = merged_grid(20, d)
+    along, ratio = TwoModes(d).end_points(noise.mean(1) * d**0.5, grid, "heun")
+    y = sample_ode(denoise, noise, grid, "heun", mean=(2 * p - 1) * modes[0])
+    torch.testing.assert_close(y.mean(1) * d**0.5, along, rtol=1e-10, atol=1e-10)
+    across = (y - y.mean(1, keepdim=True)) / (noise - noise.mean(1, keepdim=True))
+    torch.testing.assert_close(across, torch.full_like(y, s * ratio**0.5), rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("r", "errors"), [(2, (0.143, 0.137, 0.135)), (1, (0.0666, 0.0643, 0.0638)), (0.5, (0.0304, 0.0295, 0.0293))]
+)
+def test_weight_error_of_vp_depends_on_sqrt_d_over_n_alone(r, errors):
+    """Published at three d, to their last digit; their limit is nu' = nu + r tanh(h + r k nu), k = 0, 1, ..."""
+    for d, expected in zip((1024, 16384, 262144), errors, strict=True):
+        weight, _ = TwoModes(d).sampled_weight(uniform_grid(round(d**0.5 / r), Linear(1.0)))
+        assert abs(weight - 0.8 - expected) < (6e-4 if r == 2 else 6e-5)
+    low, high = -9.0, 9.0
+    for _ in range(50):
+        nu = z = 0.5 * (low + high)
+        for k in range(200):
+            nu += r * math.tanh(0.5 * math.log(4) + r * k * nu)
+        low, high = (z, high) if nu < 0 else (low, z)
+    assert abs(0.5 * math.erfc(low / 2**0.5) - weight) < 5e-4
+
+
+@pytest.mark.parametrize(("r", "ratios"), [(2, (0.949, 0.944, 0.943)), (0.5, (0.572, 0.566, 0.564))])
+def test_variance_error_of_ve_depends_on_sqrt_d_over_n_alone(r, ratios):
+    """Published at three d, to their last digit; in the limit the nodes are r j, and DDIM's gain a product over j."""
+    for d, expected in zip((1024, 16384, 262144), ratios, strict=True):
+        _, ratio = TwoModes(d).sampled_weight(uniform_grid(round(d**0.5 / r), Linear(d**0.5)))
+        assert abs(1 - ratio - expected) < 6e-4
+    std = r * 100_000 * math.prod(1 - r * r * j / (0.25 + r * r * j * j) for j in range(1, 100_001))
+    assert abs((std / 0.5) ** 2 - ratio) < 2e-3
+
+
+def test_trigonometric_ve_needs_steps_in_proportion_to_d():
+    """At tau = 1 its Euler factor is 1/2: the last step leaves noise of variance growing as d / N."""
+    for d, published in ((64, 0.046), (256, 0.19), (1024, 0.83)):
+        path = Trigonometric(d**0.5)
+        y = sample_ode(
+            TwoModes(d).denoise, torch.ones(1, 2).double(), uniform_grid(2896, path), "euler", path, mean=0.0
+        )
+        assert abs(float(y[0, 1] / 0.5) ** 2 - 1 - published) < 0.006
+
+
+def test_exact_mmse_of_two_modes():
+    sigma = torch.tensor([0.1, 1.0, 32.0, math.inf], dtype=torch.float64)
+    expected = [9.846153846153848, 204.8, 590.0094228593499, 1024 * (0.25 + 4 * 0.8 * 0.2)]
+    torch.testing.assert_close(
+        TwoModes(1024).mmse(sigma), torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=0
+    )
+
+
+def test_mmse_decrements_need_no_more_steps_in_higher_dimension():
+    for d in (256, 16384):
+        weight, _ = TwoModes(d).sampled_weight(mmse_grid(TwoModes(d).mmse, 28))
+        assert abs(weight - 0.8) < 0.01
+
+
+@pytest.mark.parametrize(("method", "path"), [("euler", None), ("heun", Linear(1.0))])
+def test_experiment_stops_at_the_least_steps_of_its_ladder(method, path):
+    """It asks two noises whether the weight is close enough; here the weight itself is found, by bisection."""
+    model, rungs = TwoModes(64), [10, 12, 14, 16, 20, 24, 28, 32, 38, 46, 54, 64]
+    found = [model.sampled_weight(uniform_grid(n, Linear(1.0)), method, path) for n in [8, *rungs]]
+    for needed, wrong in zip(
+        steps.steps_needed("VP uniform", model, method),
+        ([abs(weight - 0.8) > 0.01 for weight, _ in found], [abs(ratio - 1) > 0.05 for _, ratio in found]),
+        strict=True,
+    ):
+        assert needed == rungs[max(i for i, bad in enumerate(wrong) if bad)]
