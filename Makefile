@@ -1,4 +1,4 @@
-# make install | demo | test | bench | lint | cuda-check | clean.   TORCH picks the torch to install.
+# make install | demo | test | soak | bench | lint | cuda-check | clean.   TORCH picks the torch to install.
 VENV ?= .venv
 TORCH ?= torch==2.13.0
 PYTHON ?= python3
@@ -8,7 +8,7 @@ export OMP_NUM_THREADS ?= 1
 INSTALLED := $(VENV)/.installed
 BUILD_INPUTS := setup.py pyproject.toml CMakeLists.txt $(wildcard csrc/*)
 
-.PHONY: install demo test bench lint cuda-check clean
+.PHONY: install demo test soak bench lint cuda-check clean
 
 install: $(INSTALLED)
 
@@ -29,6 +29,10 @@ demo: install
 
 test: install
 	python -m pytest -n 2
+
+soak: install
+	python -m tests.faults.soak --minutes 60
+	python -m pytest tests/faults/test_state_machine.py --hypothesis-profile=long
 
 bench: install
 	python -m benchmarks

@@ -50,4 +50,4 @@ with torch.no_grad():
         noise_pred = model(sampler.scale_model_input(x, timestep), timestep.expand(16)).sample
         x = sampler.step(noise_pred, timestep, x).prev_sample
 median = float(schedule.icdf(torch.tensor(0.5)))
-print(f"{schedule.status}; median sigma {median:.2f}; the data have std 1, the samples {float(x.std()):.2f}")
+print(f"{schedule.status}; median sigma {median:.2f}; std after 100 steps: {float(x.std()):.2f}, of the data: 1")
