@@ -96,9 +96,11 @@ def test_other_tables(backend, bins, capacity):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("groups", [1, 3])
-@pytest.mark.parametrize("n", LARGE)
-def test_draws(backend, groups, n):
-    state = make_state(groups, stratified=1, rank=1, world=3)
+@pytest.mark.parametrize("stratified", [0, 1])
+@pytest.mark.parametrize("n", [*LARGE, pytest.param(2**23 + 3, marks=pytest.mark.cuda)])
+def test_draws(backend, groups, stratified, n):
+    """The largest n is enough for the CUDA kernel to look its rows up by cells."""
+    state = make_state(groups, stratified=stratified, rank=1, world=3)
     other = copy_of(state, "cpu")
     group = torch.randint(0, groups, (n,), generator=generator(n)).to(DEVICE) if groups > 1 else None
     u = torch.rand(n, generator=generator(1), dtype=torch.float64).to(DEVICE)
