@@ -22,6 +22,7 @@ $(VENV)/.torch: $(VENV)/bin/python
 
 $(INSTALLED): $(VENV)/.torch $(BUILD_INPUTS)
 	python -m pip install -q --no-build-isolation -e ".[test,hosts,bench,lint]"
+	python -m pip install -q --no-deps torchcfm==1.0.7 POT==0.9.7.post1   # with its needs it pulls torchvision
 	touch $@
 
 demo: install
