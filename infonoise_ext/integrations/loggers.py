@@ -48,7 +48,10 @@ def log(target: Any, schedule: InfoNoise | Density, step: int, name: str = "info
             f"{key}/log10_sigma": wandb.Histogram(np_histogram=tuple(x.numpy() for x in _histogram(profile)))
             for key, profile in _profiles(schedule, name).items()
         }
-        media |= {f"{key}/figure": wandb.Image(drawn) for key, drawn in _figures(schedule, name, figure).items()}
+        figures = _figures(schedule, name, figure)
+        if figures:
+            import matplotlib.pyplot  # noqa: F401 (wandb.Image takes for granted that it is imported)
+        media |= {f"{key}/figure": wandb.Image(drawn) for key, drawn in figures.items()}
         target.log(numbers | media, step=step)
     elif callable(target):
         target(numbers, step=step)
