@@ -40,7 +40,8 @@ enum GridRow { kEdges, kSigma, kWeight, kBound, kGridRows };
 // Columns of `counters`, int64 [G, kCounters].
 enum Counter {
   kSteps, kStatus, kRefreshes, kWaits, kDegenerates,
-  kMasked, kBadGroup, kNonfiniteSigma, kOutOfRange, kNonfiniteError, kNegativeError, kCounters
+  kMasked, kBadGroup, kNonfiniteSigma, kOutOfRange, kNonfiniteError, kNegativeError,
+  kRecomputed, kCounters
 };
 enum Status { kWarmup, kWaiting, kActive, kDegenerate };
 
@@ -120,8 +121,9 @@ INX_HD Range range_of(const double* edges, int bins) {
 }
 
 // Why a sample is not recorded; kCounters when it is. Earlier causes hide later ones.
-INX_HD Counter skip_cause(bool masked, bool known, float sigma, bool inside, float error) {
-  return masked                 ? kMasked
+INX_HD Counter skip_cause(bool recomputed, bool masked, bool known, float sigma, bool inside, float error) {
+  return recomputed             ? kRecomputed
+         : masked               ? kMasked
          : !known               ? kBadGroup
          : !std::isfinite(sigma) ? kNonfiniteSigma
          : !inside              ? kOutOfRange

@@ -15,6 +15,7 @@ struct Batch {                // one chunk, converted; null mask or group: all t
   const bool* mask;
   const int64_t* group;
   int size;
+  bool recomputed;            // by backward: counted, not recorded
 };
 
 // Appends a chunk to the FIFO rings of its bins, in batch order; what cannot be recorded is counted.
@@ -32,8 +33,8 @@ inline void observe_chunk(const Rings& s, const Grid& grid, const Batch& b) {
     int64_t* counters = s.counters + group * kCounters;
     const float sigma = b.sigma[i], error = b.error[i];
     const bool masked = b.mask && !b.mask[i], inside = sigma >= range.low && sigma <= range.high;
-    if (masked || !known || !inside || !(error >= 0) || !std::isfinite(error)) {
-      counters[skip_cause(masked, known, sigma, inside, error)] += 1;
+    if (b.recomputed || masked || !known || !inside || !(error >= 0) || !std::isfinite(error)) {
+      counters[skip_cause(b.recomputed, masked, known, sigma, inside, error)] += 1;
       continue;
     }
     const int64_t bin = group * bins + settle_bin(sigma, guess[i], edges, bins);

@@ -1,6 +1,7 @@
 // Argument checks that the CPU and the CUDA ops share, on top of the LibTorch stable ABI.
 #pragma once
 
+#include <dlfcn.h>
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/macros.h>
 #include <torch/csrc/stable/ops.h>
@@ -142,6 +143,23 @@ inline void check_samples(const Tensor& sigma, const Tensor& error, const Option
 inline void check_draw(int64_t n, const OptionalTensor& group, const char* name) {
   STD_TORCH_CHECK(n >= 0, "infonoise: n must be at least 0, got ", n);
   check_group(group, name, n, "the n samples");
+}
+
+// Whether this thread runs backward, where activation checkpointing computes a region again. Python may ask
+// torch, the stable ABI may not; a torch that no longer exports the function leaves it unseen.
+inline bool in_backward() {
+  using TaskId = int (*)();
+  static const auto task_id =
+      reinterpret_cast<TaskId>(dlsym(RTLD_DEFAULT, "_ZN5torch8autograd25get_current_graph_task_idEv"));
+  return task_id && task_id() != -1;
+}
+
+// The words are those of infonoise_ext/_backward.py.
+inline void refuse_in_backward(const char* name, int64_t samples) {
+  STD_TORCH_CHECK(samples <= 0 || !in_backward(), "infonoise: ", name,
+                  " was called during backward, where activation checkpointing, or a compiler to save memory, "
+                  "computes a region again and would get other noise levels than the first time: call it outside of "
+                  "the region");
 }
 
 inline void check_uniforms(const Tensor& u, const OptionalTensor& group) {

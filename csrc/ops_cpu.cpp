@@ -78,6 +78,7 @@ void observe_rows(const Rings& rings, const Grid& grid, const Tensor& sigma, con
                   const OptionalTensor& mask, const OptionalTensor& group) {
   check_samples(sigma, error, mask, group);
   const int64_t batch = sigma.numel();
+  const bool recomputed = in_backward();
   const Floats<float> sigmas(sigma), errors(error);
   const Groups groups(group);
   const bool* masks = mask ? static_cast<const bool*>(mask->data_ptr()) : nullptr;
@@ -90,7 +91,7 @@ void observe_rows(const Rings& rings, const Grid& grid, const Tensor& sigma, con
     for (int i = 0; masks && i < size; ++i) mask_chunk[i] = masks[(start + i) * mask_stride];
     observe_chunk(rings, grid,
                   {sigmas.read(start, size, sigma_chunk), errors.read(start, size, error_chunk),
-                   masks ? mask_chunk : nullptr, groups.read(start, size, group_chunk), size});
+                   masks ? mask_chunk : nullptr, groups.read(start, size, group_chunk), size, recomputed});
   }
 }
 
@@ -204,6 +205,7 @@ void refresh_(const Tensor& moments, const Tensor& mmse, const Tensor& cdf, cons
 
 Tensor sample_(const Tensor& cdf, const Tensor& rng, const Tensor& grid, const Tensor& params, int64_t n,
                const OptionalTensor& group) {
+  refuse_in_backward("sample", n);
   Tensor out = new_sigma(cdf, n, group, "group");
   draw(params_at(params), grid_of(grid), cdf, rng, out, group);
   return out;
@@ -228,6 +230,7 @@ Tensor advance_(const Tensor& ring, const Tensor& count, const Tensor& mmse, con
   const Params& p = params_at(params);
   const Rings rings = rings_of(ring, count, counters, g.bins);
   const Tables tables = tables_of(mmse, cdf, stats, rings.groups, g.bins);
+  refuse_in_backward("advance", sigma.numel() + n);
   Tensor next = new_sigma(cdf, n, next_group, "next_group");
   observe_rows(rings, g, sigma, error, mask, group);
   draw(p, g, cdf, rng, next, next_group);

@@ -95,7 +95,7 @@ Samples samples_of(const Device& device, const Rings& rings, const Tensor& sigma
                   sigma.numel());
   STD_TORCH_CHECK(rings.capacity <= INT32_MAX, "infonoise: ring may keep at most 2^31 - 1 losses a bin, got ",
                   rings.capacity);
-  return {column_of(sigma), column_of(error), column_of(mask), column_of(group), sigma.numel()};
+  return {column_of(sigma), column_of(error), column_of(mask), column_of(group), sigma.numel(), in_backward()};
 }
 
 Draw draw_of(const Device& device, Tensor& out, const OptionalTensor& group, const char* name) {
@@ -136,6 +136,7 @@ Tensor sample_(const Tensor& cdf, const Tensor& rng, const Tensor& grid, const T
   const Grid g = grid_of(grid);
   const double* table = cdf_of(cdf, g.bins);
   check_draw(n, group, "group");
+  refuse_in_backward("sample", n);
   Device device(cdf, {&rng, &grid, &params});
   Tensor out = new_sigma(cdf, n);
   launch_sample(device, table, g, params_of(params), rng_of(rng), cdf.size(0), draw_of(device, out, group, "group"));
@@ -162,6 +163,7 @@ Tensor advance_(const Tensor& ring, const Tensor& count, const Tensor& mmse, con
   const Rings rings = rings_of(ring, count, counters, g.bins);
   const Tables tables = tables_of(mmse, cdf, stats, rings.groups, g.bins);
   check_draw(n, next_group, "next_group");
+  refuse_in_backward("advance", sigma.numel() + n);
   Device device(ring, {&count, &mmse, &cdf, &stats, &counters, &rng, &grid, &params});
   const Samples samples = samples_of(device, rings, sigma, error, mask, group);
   Tensor out = new_sigma(cdf, n);

@@ -15,6 +15,7 @@ constexpr int kCauses = kCounters - kMasked;         // of skipping; each is tal
 struct Samples {
   Column sigma, error, mask, group;
   int64_t size;
+  bool recomputed;            // by backward: counted, not recorded
 };
 
 struct Row {
@@ -30,7 +31,7 @@ __device__ inline int key_of(const Rings& rings, const Grid& grid, const Range& 
   if ((known ? group : 0) != g) return -1;
   const bool masked = b.mask.kind != kAbsent && !static_cast<const bool*>(b.mask.data)[i * b.mask.stride];
   const bool inside = sigma >= range.low && sigma <= range.high;
-  const Counter cause = skip_cause(masked, known, sigma, inside, error);
+  const Counter cause = skip_cause(b.recomputed, masked, known, sigma, inside, error);
   if (cause != kCounters) return grid.bins + cause - kMasked;
   return settle_bin(sigma, guess_bin(sigma, range.offset, range.scale, grid.bins), grid.row(kEdges), grid.bins);
 }

@@ -10,7 +10,7 @@ tensor      dtype   shape          holds
 ``mmse``    float64 [G, K]         moving average of the ring means; -1 where there is none yet
 ``cdf``     float64 [G, K + 1]     the table that is sampled from
 ``stats``   float64 [G, 5]         `STATS`: what the last refresh found
-``counters`` int64  [G, 11]        `COUNTERS`: steps, refreshes, skipped samples by cause
+``counters`` int64  [G, 12]        `COUNTERS`: steps, refreshes, skipped samples by cause
 ``rng``     int64   [2]            seed and draw offset of the Philox stream
 ``grid``    float64 [4, K + 1]     `GRID_ROWS`, constant; rows of K values end in a 0
 ``params``  float64 [17]           `PARAMS`, constant
@@ -66,6 +66,7 @@ COUNTERS = (
     "out_of_range",
     "nonfinite_error",
     "negative_error",
+    "recomputed",
 )
 SKIP_CAUSES = COUNTERS[COUNTERS.index("masked") :]
 STATS = ("pivot", "coverage", "drift", "information", "kept")

@@ -57,6 +57,7 @@ def _checked(saved: dict[str, Any]) -> dict[str, Tensor]:
     tensors = {name: saved[name].detach().cpu() for name in (*MUTABLE, "edges")}
     if tensors["ring"].dim() != 3:
         raise ValueError(f"ring has shape {list(tensors['ring'].shape)}, but must be [G, K, C]")
+    tensors["counters"] = _with_recomputed(tensors["counters"])
     groups, bins, capacity = tensors["ring"].shape
     wanted = {
         "ring": ((groups, bins, capacity), torch.float32),
@@ -74,6 +75,13 @@ def _checked(saved: dict[str, Any]) -> dict[str, Tensor]:
             raise ValueError(f"{name} is {tensor.dtype} {list(tensor.shape)}, but must be {dtype} {list(shape)}")
     _check_values(tensors)
     return tensors | {"count": _held(tensors["ring"], tensors["count"])}
+
+
+def _with_recomputed(counters: Tensor) -> Tensor:
+    """`counters` with its last column, also from a state of before that was counted."""
+    if counters.dim() == 2 and counters.shape[1] == COUNTERS.index("recomputed"):
+        return torch.nn.functional.pad(counters, (0, 1))
+    return counters
 
 
 def _held(ring: Tensor, count: Tensor) -> Tensor:

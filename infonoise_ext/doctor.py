@@ -11,6 +11,7 @@ import torch
 
 from . import _library, ops
 from ._version import __version__
+from .schedule import InfoNoise
 
 EXTRAS = {"matplotlib": "plots and the demo's figure", "tqdm": "the demo's progress bar"}
 
@@ -34,6 +35,15 @@ def report() -> str:
 
 def _loaded() -> bool:
     return ops.missing_reason is None
+
+
+def _knows_backward() -> bool:
+    """Whether the ops see that backward runs, by trying; csrc/ops.h asks torch in a way that torch may take away."""
+    s, x = InfoNoise(seed=0).state, torch.ones(1, requires_grad=True)
+    observe_ = ops.backend("auto").observe_
+    x.register_hook(lambda gradient: observe_(s.ring, s.count, s.counters, s.grid, gradient, gradient, None, None))
+    x.sum().backward()
+    return int(s.count.sum()) == 0
 
 
 def _triton() -> str:
@@ -60,6 +70,11 @@ def _advice() -> list[str]:
     advice = []
     if ops.missing_reason is not None:
         advice.append(f"C++ ops: {ops.missing_reason}")
+    if not _knows_backward():
+        advice.append(
+            f"Activation checkpoints: torch {torch.__version__} does not tell the C++ ops that backward runs, so a "
+            "compiled function that calls `observe` inside a checkpoint records twice"
+        )
     if not _library.triton_is_installed():
         advice.append(f"Triton ops for GPU tensors: {_library.HOW_TO_GET_TRITON}")
     for package, use in EXTRAS.items():

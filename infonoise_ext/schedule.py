@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from . import checkpoint, files, ops
+from ._backward import count_recomputed_, in_backward, refuse_in_backward
 from ._graphs import never_compiled
 from ._schemas import COUNTERS, STATUSES
 from .config import InfoNoiseConfig
@@ -29,10 +30,6 @@ if TYPE_CHECKING:
 
 Curve = Callable[[Tensor], Tensor]
 _OUTSIDE = "with process_group or history, call schedule.step() outside the compiled function"
-_RECOMPUTED = (
-    "was called during backward, where activation checkpointing computes its region again and would get "
-    "other noise levels than the first time: call it outside of the region"
-)
 
 
 class InfoNoise:
@@ -138,8 +135,7 @@ class InfoNoise:
         Raises:
             RuntimeError: backward is running: a region that is computed again would get other numbers.
         """
-        if _in_backward():
-            raise RuntimeError(f"sample {_RECOMPUTED}")
+        refuse_in_backward("sample", n)
         s = self.state
         return self._ops.sample_(s.cdf, s.rng, s.grid, s.params, n, group)
 
@@ -147,7 +143,7 @@ class InfoNoise:
         """Record a batch or micro-batch; no host sync, gradients are ignored.
 
         Called while backward runs, as activation checkpointing does to compute a region again, it records
-        nothing and warns.
+        nothing, counts the samples as recomputed and, unless compiled, warns.
 
         Args:
             sigma: [B] noise levels that were used, any floating dtype.
@@ -156,10 +152,11 @@ class InfoNoise:
             mask: [B] bool, False leaves a sample out.
             group: [B] int64 or int32 in [0, G).
         """
-        if _in_backward():
-            warnings.warn("observe was called during backward and records nothing there", stacklevel=2)
-            return
         s = self.state
+        if in_backward():
+            warnings.warn("observe was called during backward and records nothing there", stacklevel=2)
+            count_recomputed_(s.counters, sigma, group)
+            return
         self._ops.observe_(s.ring, s.count, s.counters, s.grid, sigma, error, mask, group)
 
     def step(self) -> None:
@@ -209,10 +206,9 @@ class InfoNoise:
         Raises:
             RuntimeError: backward is running, as for `sample`.
         """
-        if _in_backward():
-            raise RuntimeError(f"advance {_RECOMPUTED}")
         upcoming = group if next_group is None else next_group
         n = sigma.numel() if upcoming is None else upcoming.numel()
+        refuse_in_backward("advance", sigma.numel() + n)
         following = self._advance(sigma, error, mask, group, n, upcoming)
         if self.process_group is not None:
             self._step_on_host()
@@ -346,10 +342,6 @@ class InfoNoise:
         """Range, device and status."""
         c = self.config
         return f"InfoNoise([{c.sigma_min}, {c.sigma_max}], bins={c.bins}, groups={self.groups}, device={self.device})"
-
-
-def _in_backward() -> bool:
-    return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
 
 
 def _seed(seed: int | None, generator: torch.Generator | None) -> int:

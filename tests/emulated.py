@@ -73,8 +73,9 @@ def as_column(x):
 class Emulated:
     """Ops of one module under one schedule, with the signatures of the schemas."""
 
-    def __init__(self, module, seed=0, threads=64, one_launch=65536, tile=8192, tallies=1 << 24):
+    def __init__(self, module, seed=0, threads=64, one_launch=65536, tile=8192, tallies=1 << 24, recomputed=False):
         self.module = module
+        self.recomputed = recomputed
         self.options = (seed, threads, one_launch, tile, tallies)
         self.launches = 0
 
@@ -82,6 +83,7 @@ class Emulated:
         def run(*args):
             named = dict(zip(inspect.signature(getattr(reference, name)).parameters, args, strict=True))
             sizes = {"groups": 1, "capacity": 1, "bins": 1, "batch": 0, "n": named.get("n", 0)}
+            sizes["recomputed"] = self.recomputed
             if "grid" in named:
                 sizes["bins"] = named["grid"].shape[1] - 1
             if "ring" in named:

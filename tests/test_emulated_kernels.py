@@ -19,6 +19,8 @@ from support import (
     take,
 )
 
+from infonoise_ext._schemas import COUNTERS
+
 RINGS = ("ring", "count", "counters", "grid")
 TABLES = ("mmse", "cdf", "stats", "counters", "grid", "params")
 DRAW = ("cdf", "rng", "grid", "params")
@@ -62,6 +64,23 @@ def test_observe_is_the_reference_under_every_schedule(emulated, size, groups, l
             assert op.launches == (0 if size == 0 else 3 if size > op.options[2] else 1)
     assert_identical(states)
     assert_same_state(states[0], expected)
+
+
+@pytest.mark.parametrize("limits", LIMITS)
+@pytest.mark.parametrize("groups", [1, 3])
+def test_what_backward_computes_again_is_counted_and_not_recorded(emulated, groups, limits):
+    g = generator(groups)
+    expected = make_state(groups, bins=20, capacity=6)
+    ops = schedules(emulated, recomputed=True, **LIMITS[limits])
+    states = [copy_of(expected) for _ in ops]
+    sigma, error, mask, group = inputs(expected, 300, g)
+    for op, state in zip(ops, states, strict=True):
+        op.observe_(*take(state, RINGS), sigma, error, mask, group)
+    owner = torch.zeros(300, dtype=torch.int64) if group is None else torch.where(group < groups, group, 0).clamp(0)
+    expected["counters"][:, COUNTERS.index("recomputed")] = torch.bincount(owner, minlength=groups)
+    for name in ("ring", "count", "counters"):
+        assert torch.equal(states[0][name], expected[name]), name
+    assert_identical(states)
 
 
 @pytest.mark.parametrize("limits", LIMITS)

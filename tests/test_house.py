@@ -94,6 +94,17 @@ def test_doctor_tells_what_is_there_and_what_is_missing(tmp_path):
     assert "INFONOISE_BACKEND is 'quick'" in wrong.stderr
 
 
+def test_doctor_says_when_ops_do_not_see_backward(monkeypatch):
+    """The reference, which knows nothing of backward, stands for ops under a torch that does not tell them."""
+    from infonoise_ext import doctor
+
+    for served in (torch.ops.infonoise, torch.ops.infonoise_eager):
+        monkeypatch.setattr(ops, "backend", lambda name, served=served: served)
+        assert "records twice" not in doctor.report()
+    monkeypatch.setattr(ops, "backend", lambda name: reference)
+    assert "does not tell the C++ ops that backward runs" in doctor.report()
+
+
 def test_triton_is_imported_by_no_one_who_does_not_use_it():
     """Torch itself may import triton with its compiler, so after use only our own module tells."""
     code = (

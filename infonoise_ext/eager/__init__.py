@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .._backward import refuse_in_backward
 from .._checks import check_group
 from .._schemas import COUNTERS
 from .common import param
@@ -52,6 +53,7 @@ def advance_(
 ) -> Tensor:
     """Observe, sample, count the step, then refresh if due."""
     check_group(next_group, "next_group", ring, n, len(cdf))
+    refuse_in_backward("advance", sigma.numel() + n)
     observe_(ring, count, counters, grid, sigma, error, mask, group)
     out = sample_(cdf, rng, grid, params, n, next_group)
     steps = counters[:, COUNTERS.index("steps")]

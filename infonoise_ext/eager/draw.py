@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .._backward import refuse_in_backward
 from .._checks import FLOATS, check_group, check_vector
 from .common import param, row
 
@@ -69,6 +70,7 @@ def sample_(cdf: Tensor, rng: Tensor, grid: Tensor, params: Tensor, n: int, grou
     if n < 0:
         raise ValueError(f"n must be at least 0, got {n}")
     check_group(group, "group", cdf, n, len(cdf))
+    refuse_in_backward("sample", n)
     out = _invert(cdf, grid, params, _uniforms(rng, params, n), group)
     rng[1] += int(n > 0)
     return out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .._backward import count_recomputed_, in_backward
 from .._checks import check_batch
 from .._schemas import COUNTERS, EDGE_TOLERANCE, SKIP_CAUSES
 from .common import row
@@ -22,6 +23,9 @@ def observe_(
 ) -> None:
     """Append each loss to the FIFO ring of its bin: stable sort by bin, rank within the bin."""
     check_batch(ring, sigma, error, mask, group)
+    if in_backward():
+        count_recomputed_(counters, sigma, group)
+        return
     batch = sigma.numel()
     groups, bins, capacity = ring.shape
     sigma, error = sigma.detach().float(), error.detach().float()
@@ -41,7 +45,7 @@ def observe_(
             ~error.isfinite(),
             error < 0,
         )
-    )  # [6, B], in the order of SKIP_CAUSES
+    )  # [6, B], in the order of SKIP_CAUSES, which ends with what was recomputed
     good = ~causes.any(0)
     _count_skips(counters, causes, owner)
     slot = torch.where(good, owner * bins + bin_, groups * bins)  # skipped samples go to a spare bin
@@ -62,7 +66,8 @@ def observe_(
 
 def _count_skips(counters: Tensor, causes: Tensor, owner: Tensor) -> None:
     first = causes & (causes.long().cumsum(0) == 1)  # the first cause of each sample
-    columns = counters[:, COUNTERS.index(SKIP_CAUSES[0]) :]  # [G, 6]
+    start = COUNTERS.index(SKIP_CAUSES[0])
+    columns = counters[:, start : start + len(causes)]  # [G, 6]
     columns += torch.zeros_like(columns.t()).scatter_add(1, owner.expand(len(first), -1), first.long()).t()
 
 

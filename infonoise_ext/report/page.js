@@ -307,7 +307,8 @@ function write() {
   get("record").setAttribute("aria-valuetext", words);
   list("numbers", Object.entries(NAMES).map(([key, name]) =>
     [name, key === "samples_needed" && n[key][at] === null ? "never" : show(n[key][at])]));
-  const total = run.causes.reduce((sum, cause) => sum + n[`skipped_${cause}`][at], n.recorded[at]);
+  const again = n.skipped_recomputed[at];     // not other samples
+  const total = run.causes.reduce((sum, cause) => sum + n[`skipped_${cause}`][at], n.recorded[at]) - again || again;
   get("skipped").replaceChildren(cells("th", ["cause", "samples", "share"]), ...run.causes.map((cause) => {
     const count = n[`skipped_${cause}`][at];
     return cells("td", [cause.replaceAll("_", " "), show(count), total ? `${show((100 * count) / total)}%` : "–"]);

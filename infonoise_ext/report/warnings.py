@@ -39,6 +39,7 @@ ADVICE = {
     "out_of_range": "sigma outside [sigma_min, sigma_max]: shifted after sampling, or drawn elsewhere",
     "nonfinite_error": "error NaN or infinite: the network diverges, or overflows in low precision",
     "negative_error": "error below 0: not a squared error",
+    "recomputed": "computed again in backward by activation checkpointing: not recorded there",
 }
 
 
@@ -142,10 +143,11 @@ def skipped(series: Series) -> str | None:
 
 
 def _share(last: Entry, cause: str, first: Entry) -> float:
-    """Of the samples since `first`, those skipped for `cause`."""
-    names = ["recorded", *(f"skipped_{cause}" for cause in SKIP_CAUSES)]
-    seen = sum(last[name] - first[name] for name in names)
-    return (last[f"skipped_{cause}"] - first[f"skipped_{cause}"]) / seen if seen > 0 else 0.0
+    """Of the samples since `first`, those skipped for `cause`; one computed again is not another sample."""
+    new = {name: last[name] - first[name] for name in ("recorded", *(f"skipped_{cause}" for cause in SKIP_CAUSES))}
+    again = new["skipped_recomputed"]
+    seen = sum(new.values()) - again or again
+    return new[f"skipped_{cause}"] / seen if seen > 0 else 0.0
 
 
 RULES: dict[str, Callable[[Series], str | None]] = {

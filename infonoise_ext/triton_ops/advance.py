@@ -7,6 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from .._backward import refuse_in_backward
 from .._checks import check_batch, check_group, check_state
 from .._schemas import MOMENTS
 from .common import N_COUNTERS, N_MOMENTS, N_STATS, ONE_PROGRAM, STEPS, is_due, on_device, options, padded
@@ -91,6 +92,7 @@ def advance_(
     check_batch(ring, sigma, error, mask, group)
     groups, bins, capacity = ring.shape
     check_group(next_group, "next_group", ring, n, groups)
+    refuse_in_backward("advance", sigma.numel() + n)
     batch = sigma.numel()
     inputs = (sigma, error, mask, group)
     strides = strides_of(*inputs)

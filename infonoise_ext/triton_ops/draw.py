@@ -7,6 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from .._backward import refuse_in_backward
 from .._checks import FLOATS, check_group, check_state, check_vector
 from .common import LOG_MIN, ONE_PROGRAM, RANK, STRATIFIED, WIDTH, WORLD, last_at_most, on_device, options, padded
 
@@ -130,6 +131,7 @@ def sample_(cdf: Tensor, rng: Tensor, grid: Tensor, params: Tensor, n: int, grou
     """Draw n sigmas; the offset rises by one unless n is 0: one launch, two for a large n."""
     check_state(cdf=cdf, rng=rng, grid=grid, params=params)
     check_group(group, "group", cdf, n, len(cdf))
+    refuse_in_backward("sample", n)
     out = torch.empty(n, dtype=torch.float32, device=cdf.device)
     if n == 0:
         return out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from .._backward import count_recomputed_, in_backward
 from .._checks import check_batch, check_state
 from .common import ONE_PROGRAM, on_device, options, padded
 from .record import BLOCK, TILE, observe_kernel
@@ -28,6 +29,9 @@ def observe_(
     """Append each loss to the FIFO ring of its bin: one launch, four for a large batch."""
     check_state(ring=ring, count=count, counters=counters, grid=grid)
     check_batch(ring, sigma, error, mask, group)
+    if in_backward():
+        count_recomputed_(counters, sigma, group)
+        return
     groups, bins, capacity = ring.shape
     batch = sigma.numel()
     if batch == 0:

@@ -47,6 +47,7 @@ T* at(const py::handle& t) {
 struct Sizes {
   int64_t groups, capacity, batch, n;
   int bins;
+  bool recomputed;
 };
 
 Rings rings_at(const Sizes& s, const py::handle& ring, const py::handle& count, const py::handle& counters) {
@@ -57,7 +58,7 @@ using Op = void (*)(Host&, const Sizes&, const py::tuple&, float*, double*);
 
 void observe(Host& on, const Sizes& s, const py::tuple& a, float*, double*) {
   launch_observe(on, rings_at(s, a[0], a[1], a[2]), {at<double>(a[3]), s.bins},
-                 {column(a[4]), column(a[5]), column(a[6]), column(a[7]), s.batch});
+                 {column(a[4]), column(a[5]), column(a[6]), column(a[7]), s.batch, s.recomputed});
 }
 
 void bin_stats(Host& on, const Sizes& s, const py::tuple& a, float*, double* moments) {
@@ -82,7 +83,7 @@ void icdf(Host& on, const Sizes& s, const py::tuple& a, float* sigma, double*) {
 void advance(Host& on, const Sizes& s, const py::tuple& a, float* sigma, double*) {
   launch_advance(on, rings_at(s, a[0], a[1], a[5]), {at<double>(a[2]), at<double>(a[3]), at<double>(a[4])},
                  {at<double>(a[7]), s.bins}, at<Params>(a[8]), at<int64_t>(a[6]),
-                 {column(a[9]), column(a[10]), column(a[11]), column(a[12]), s.batch}, {sigma, s.n, column(a[14])});
+                 {column(a[9]), column(a[10]), column(a[11]), column(a[12]), s.batch, s.recomputed}, {sigma, s.n, column(a[14])});
 }
 
 // Runs an op and returns how many kernels it launched.
@@ -97,7 +98,7 @@ int run(const py::tuple& arguments, const py::dict& sizes, uintptr_t sigma, uint
   on.limits.tallies = tallies;
   on.limits.draw_blocks = 3;
   const auto get = [&](const char* name) { return sizes[name].cast<int64_t>(); };
-  op(on, {get("groups"), get("capacity"), get("batch"), get("n"), int(get("bins"))}, arguments,
+  op(on, {get("groups"), get("capacity"), get("batch"), get("n"), int(get("bins")), get("recomputed") != 0}, arguments,
      reinterpret_cast<float*>(sigma), reinterpret_cast<double*>(moments));
   return on.launches;
 }

@@ -64,7 +64,8 @@ py::dict params_layout() {
 py::dict enum_layout() {
   py::dict out;
   out["COUNTERS"] = std::vector<int>{kSteps, kStatus, kRefreshes, kWaits, kDegenerates, kMasked, kBadGroup,
-                                     kNonfiniteSigma, kOutOfRange, kNonfiniteError, kNegativeError};
+                                     kNonfiniteSigma, kOutOfRange, kNonfiniteError, kNegativeError,
+                                     kRecomputed};
   out["STATS"] = std::vector<int>{kPivot, kCoverage, kDrift, kInformation, kKept};
   out["GRID_ROWS"] = std::vector<int>{kEdges, kSigma, kWeight, kBound};
   out["MOMENTS"] = std::vector<int>{kCount, kSum, kSquares};
