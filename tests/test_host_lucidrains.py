@@ -1,16 +1,17 @@
-"""denoising-diffusion-pytorch: losses, weights and grids against the library's own."""
+"""denoising-diffusion-pytorch: losses, weights and grids against the library's own, imported as `hosts` says."""
 
 import copy
 import pickle
 
+import hosts
 import pytest
 import torch
 from test_closed_forms import fed, gaussian_mmse
 
 import infonoise_ext as inx
+from infonoise_ext.integrations import lucidrains
 
-library = pytest.importorskip("denoising_diffusion_pytorch")
-from infonoise_ext.integrations import lucidrains  # noqa: E402
+library = hosts.load("denoising_diffusion_pytorch")
 
 
 class Net(torch.nn.Module):
@@ -117,3 +118,22 @@ def test_sampler_runs_on_the_grid_and_copies_keep_it():
         assert torch.isfinite(copied.sample(batch_size=2)).all()
     del diffusion.sample_schedule
     assert torch.equal(diffusion.sample_schedule(7), own)
+
+
+@pytest.mark.parametrize("sampler", ["sample", "sample_using_dpmpp"])
+def test_sampler_on_the_grid_follows_the_probability_flow(sampler):
+    """A network of 0 leaves the exact denoiser of N(0, 0.15^2), whose flow scales a sample by a known ratio."""
+    diffusion = elucidated(sigma_data=0.15, sigma_max=20.0, S_churn=0)
+    torch.nn.init.zeros_(diffusion.net.scale)
+    schedule = fed(lambda s: gaussian_mmse(s, 0.15), sigma_max=20.0)
+    lucidrains.use_info_grid(diffusion, schedule)
+    torch.manual_seed(5)
+    out = 2 * getattr(diffusion, sampler)(batch_size=32, num_sample_steps=60) - 1  # the host's images are in [0, 1]
+    torch.manual_seed(5)
+    noise = torch.randn(32, 1, 4, 4)
+    torch.testing.assert_close(out, noise * 20 * 0.15 / (0.15**2 + 20.0**2) ** 0.5, rtol=2e-2, atol=1e-6)
+
+
+def test_grid_for_a_diffusion_of_a_table_is_refused():
+    with pytest.raises(ValueError, match="GaussianDiffusion samples on times of its own"):
+        lucidrains.use_info_grid(table("pred_v"), fed(lambda s: gaussian_mmse(s, 1.0)))

@@ -3,8 +3,10 @@
 import re
 from pathlib import Path
 
+import hosts
 import pytest
 import torch
+from test_closed_forms import fed, gaussian_mmse
 
 import infonoise_ext as inx
 from infonoise_ext.channel import clean_error
@@ -97,3 +99,45 @@ def test_set_up_of_the_edm_page():
     loss = names["loss_fn"](lambda x, sigma, labels, return_logvar: (x, sigma.log()), torch.zeros(3, 1, 2, 2))
     assert loss.shape == (3, 1, 2, 2)
     assert names["schedule"].weight == inx.EDMWeight(0.5)
+
+
+def test_lucidrains_page():
+    library = hosts.load("denoising_diffusion_pytorch")
+    unet = library.Unet(dim=8, dim_mults=(1,), channels=1, learned_sinusoidal_cond=True)
+    diffusion = library.ElucidatedDiffusion(unet, image_size=8, channels=1)
+    names = {"diffusion": diffusion, "images": torch.rand(4, 1, 8, 8)}
+    exec(block("lucidrains", "lucidrains.loss"), names)
+    assert names["loss"].requires_grad
+    assert names["schedule"].summary()["recorded"] == 4
+
+
+def test_physicsnemo_page():
+    """Its lines in order, with a network of one weight."""
+    library = hosts.load("physicsnemo.diffusion.noise_schedulers")
+    losses = hosts.load("physicsnemo.diffusion.metrics.losses")
+    scale = torch.nn.Parameter(torch.ones(()))
+    names = {"inx": inx, "EDMNoiseScheduler": library.EDMNoiseScheduler, "MSEDSMLoss": losses.MSEDSMLoss}
+    names |= {"model": lambda x, t, condition=None: scale * x, "optimizer": torch.optim.SGD([scale], 1e-3)}
+    exec(block("physicsnemo", "base = EDM"), names)
+    names["x0"] = torch.randn(4, 2, 3, 3)
+    exec(block("physicsnemo", "loss_fn = "), names)
+    assert names["schedule"].summary()["recorded"] == 4
+    assert names["schedule"].summary()["steps"] == 1
+    assert scale != 1
+
+
+def test_k_diffusion_page():
+    """Set-up, the lines to add and the sampler, around k-diffusion's own denoiser."""
+    names = {"K": hosts.load("k_diffusion"), "torch": torch, "device": "cpu", "shape": (4, 2)}
+    names |= {"sigma_min": 0.002, "sigma_max": 80.0}
+    names |= {"config": {"model": {"sigma_data": 0.5}}, "inner_model": lambda x, sigma: 0.1 * x}
+    exec(block("k-diffusion", "make_denoiser_wrapper"), names)
+    reals, noise = torch.randn(2, 4, 2)
+    names["sigma"] = sigma = names["sample_density"]([4], device="cpu")
+    names["losses"] = names["model"].loss(reals, noise, sigma)
+    exec(block("k-diffusion", "# was K."), names)
+    assert names["schedule"].summary()["recorded"] == 4
+    names["schedule"] = fed(lambda s: gaussian_mmse(s, 0.5))
+    exec(block("k-diffusion", "K.sampling.sample_heun"), names)
+    assert names["x"].shape == (4, 2)
+    assert torch.isfinite(names["x"]).all()

@@ -1,13 +1,14 @@
-"""The PhysicsNeMo scheduler, on the real library's schedulers or, without it, on stand-ins for two of them.
+"""The PhysicsNeMo scheduler, on the library's own schedulers and, so that it is tested without, on stand-ins for two.
 
-The stand-ins follow the published protocol of physicsnemo 2.2 (`NoiseScheduler` and what
-`LinearGaussianNoiseScheduler` adds); they are ours, not the library's.
+The library is imported as `hosts` says: its schedulers, loss and solvers run, its networks do not. Our stand-ins
+follow its published protocol (physicsnemo 2.2: `NoiseScheduler`, and what `LinearGaussianNoiseScheduler` adds).
 """
 
 import copy
 import pickle
 from types import SimpleNamespace
 
+import hosts
 import pytest
 import torch
 from test_closed_forms import gaussian_mmse
@@ -68,30 +69,40 @@ class VPNoiseScheduler(StandIn):
         return (self.alpha(t) / self.sigma(t)) ** 2
 
 
-try:
-    from physicsnemo.diffusion import noise_schedulers as library
-except ImportError:
-    library = None
+STAND_INS = SimpleNamespace(EDMNoiseScheduler=EDMNoiseScheduler, VPNoiseScheduler=VPNoiseScheduler)
+KINDS = [f"{kind}NoiseScheduler" for kind in ("EDM", "VP", "EDMLogUniform", "VE", "IDDPM")]
+
+
+@pytest.fixture
+def library():
+    """The real schedulers."""
+    return hosts.load("physicsnemo.diffusion.noise_schedulers")
 
 
 @pytest.fixture(params=["stand-in", "real"])
 def host(request):
-    """Both schedulers by name."""
-    if request.param == "real":
-        if library is None:
-            pytest.skip("physicsnemo is not installed")
-        return library
-    return SimpleNamespace(EDMNoiseScheduler=EDMNoiseScheduler, VPNoiseScheduler=VPNoiseScheduler)
+    """What has the schedulers by name."""
+    return STAND_INS if request.param == "stand-in" else request.getfixturevalue("library")
 
 
-@pytest.fixture(params=["EDMNoiseScheduler", "VPNoiseScheduler"])
-def base(request, host):
-    return getattr(host, request.param)()
+@pytest.fixture(params=[f"stand-in {kind}" for kind in KINDS[:2]] + KINDS)
+def base(request):
+    if request.param.startswith("stand-in"):
+        return getattr(STAND_INS, request.param.split()[1])()
+    return getattr(request.getfixturevalue("library"), request.param)()
 
 
 def make(base, **options):
     schedule = inx.InfoNoise(seed=1, sigma_min=0.02, sigma_max=80.0, weight=weight_of(base), **options)
     return InfoNoiseScheduler(base, schedule)
+
+
+def measure(schedule):
+    """Activate it on the losses of N(0, 1)."""
+    for _ in range(150):
+        sigma = schedule.sample(500)
+        schedule.observe(sigma, gaussian_mmse(sigma, 1.0))
+        schedule.step()
 
 
 def test_times_have_the_drawn_noise_levels(base):
@@ -146,10 +157,7 @@ def test_timesteps_are_the_info_grid(base):
     scheduler = make(base)
     with pytest.raises(ValueError, match="nothing is measured"):
         scheduler.timesteps(4)
-    for _ in range(150):
-        sigma = scheduler.schedule.sample(500)
-        scheduler.schedule.observe(sigma, gaussian_mmse(sigma, 1.0))
-        scheduler.schedule.step()
+    measure(scheduler.schedule)
     t = scheduler.timesteps(9)
     assert t.shape == (10,)
     assert t[-1] == 0
@@ -160,8 +168,6 @@ def test_timesteps_are_the_info_grid(base):
 
 def test_the_rest_is_the_bases_and_copies_work(base):
     scheduler = make(base)
-    if library is not None:
-        assert isinstance(scheduler, library.NoiseScheduler)
     assert all(callable(getattr(InfoNoiseScheduler, name)) for name in METHODS)
     assert scheduler.sigma == base.sigma
     t = torch.tensor([0.3, 0.4])
@@ -181,16 +187,38 @@ def test_another_path_or_range_is_refused(host):
         make(Half())
 
 
-def test_real_loss_takes_it():
-    """`MSEDSMLoss` of the library with the adapter, as docs/integrations/physicsnemo.md has it."""
-    if library is None:
-        pytest.skip("physicsnemo is not installed")
-    from physicsnemo.diffusion.metrics.losses import MSEDSMLoss
-
-    scheduler = make(library.EDMNoiseScheduler())
-    loss_fn = MSEDSMLoss(lambda x, t, condition=None: 0.5 * x, scheduler, reduction="none")
-    x0 = torch.randn(16, 3, 4, 4)
-    t = scheduler.sample_time(16)
+@pytest.mark.parametrize("kind", KINDS)
+def test_real_loss_takes_it(library, kind):
+    """`MSEDSMLoss` of the library: what is recorded is the error of the model on the noise that the loss drew."""
+    losses = hosts.load("physicsnemo.diffusion.metrics.losses")
+    base = getattr(library, kind)()
+    scheduler = make(base)
+    assert isinstance(scheduler, library.NoiseScheduler)
+    loss_fn = losses.MSEDSMLoss(lambda x, t, condition=None: 0.5 * x, scheduler, reduction="none")
+    x0, t, given = torch.randn(16, 3, 4, 4), scheduler.sample_time(16), []
+    scheduler.schedule.observe = lambda sigma, error: given.append((sigma, error))
+    torch.manual_seed(6)
     scheduler.observe(t, loss_fn(x0, t=t))
-    loss_fn(x0)  # draws by itself
-    assert scheduler.schedule.summary()["recorded"] == 16
+    torch.manual_seed(6)
+    ((sigma, error),) = given
+    torch.testing.assert_close(error, (0.5 * base.add_noise(x0, t) - x0).square().mean((1, 2, 3)), rtol=1e-4, atol=0)
+    torch.testing.assert_close(sigma.float(), base.sigma(t) / base.alpha(t), rtol=1e-3, atol=0)
+    assert loss_fn(x0).shape == x0.shape  # draws by itself
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_real_solver_takes_the_grid(library, kind):
+    """The probability flow of N(0, 1), whose exact denoiser is known, scales a sample by a known ratio."""
+    samplers = hosts.load("physicsnemo.diffusion.samplers")
+    scheduler = make(getattr(library, kind)())
+    measure(scheduler.schedule)
+
+    def x0_predictor(x, t):
+        a, b = scheduler.alpha(t)[:, None], scheduler.sigma(t)[:, None]
+        return a * x / (a * a + b * b)
+
+    t = scheduler.timesteps(100, dtype=torch.float64)[:1].expand(20)
+    x = scheduler.init_latents((3,), t, dtype=torch.float64)
+    out = samplers.sample(scheduler.get_denoiser(x0_predictor=x0_predictor), x, scheduler, num_steps=100, solver="heun")
+    std = (scheduler.alpha(t) ** 2 + scheduler.sigma(t) ** 2).sqrt()
+    torch.testing.assert_close(out, x / std[:, None], rtol=0.03, atol=0)

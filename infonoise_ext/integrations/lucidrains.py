@@ -73,7 +73,12 @@ def use_info_grid(diffusion: Any, source: InfoNoise | Profile) -> None:
     Args:
         diffusion: an `ElucidatedDiffusion`.
         source: a schedule, or its `profile()`: what it knows now is what counts.
+
+    Raises:
+        ValueError: a `GaussianDiffusion`; nothing is measured yet.
     """
+    if _is_table(diffusion):
+        raise ValueError("diffusion must be an ElucidatedDiffusion: GaussianDiffusion samples on times of its own")
     profile = source if isinstance(source, Profile) else source.profile()
     info_grid(profile, 1)  # raises now, not at the first sample, when nothing is measured
     diffusion.sample_schedule = partial(_sample_schedule, diffusion, profile)
