@@ -1,5 +1,6 @@
 """The examples run as they stand, where their library is installed, and end with an active schedule."""
 
+import re
 import runpy
 from pathlib import Path
 
@@ -27,3 +28,12 @@ def test_example_runs(name, tmp_path, monkeypatch, capsys):
     assert names["schedule"].summary()["refreshes"] >= 2
     assert "active" in capsys.readouterr().out
     assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) < 60
+
+
+def test_example_of_a_frozen_network_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(EXAMPLES / "offline_grid.py"), run_name="__main__")
+    errors = re.findall(r"rms error of 10 steps ([\d.]+)", capsys.readouterr().out)
+    assert len(errors) == 6
+    assert max(map(float, errors)) < 0.3  # of data of radius 2
+    assert len((EXAMPLES / "offline_grid.py").read_text().splitlines()) < 60
