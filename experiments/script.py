@@ -47,7 +47,7 @@ def run(
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text)
     results = json.loads(text)
-    draw(results).savefig(out.with_suffix(".png"), dpi=110, pil_kwargs={"optimize": True})
+    draw(results).savefig(out.with_suffix(".png"), dpi=100, pil_kwargs={"optimize": True})
     print(table(results))
 
 

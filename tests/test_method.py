@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from support import generator
 
 from experiments.lab import RESULTS
 from experiments.method import decision, grids, memory
-from experiments.method.curves import WINDOW, Curve, crossing, levels
+from experiments.method.curves import WINDOW, above, below, crossing, levels, nats, nats_error, shares, told, window
 from experiments.method.data import gaussian_mmse
 from experiments.method.dna import DNA
 from infonoise_ext import oracle
@@ -64,25 +65,28 @@ def test_paths_of_the_flow_keep_their_quantiles():
 def test_signals_and_window_of_a_gaussian_are_closed_forms():
     """Both mmse / sigma and sqrt(d mmse / ds) are the clock arctan(sigma / std), whatever the dimension."""
     low, high, std, dim = 0.03, 70.0, 1.7, 5
-    sigma = levels(low, high, 4000)
-    curve = Curve.of(oracle.Gaussian(dim, std), sigma)
-    clocks = {
-        "entropy": (1 + (std / sigma).square()).log().neg(),
-        "rescaled": (sigma / std).atan(),
-        "length": (sigma / std).atan(),
-        "mmse": 1 / (1 + (std / sigma).square()),
-    }
+    profile = oracle.Gaussian(dim, std).profile(low, high, 512)
+    ratio = profile.edges / std
+    entropy = -0.5 * dim * ratio.reciprocal().square().log1p()
+    clocks = {"entropy": entropy, "rescaled": ratio.atan(), "length": ratio.atan(), "mmse": 1 / (1 + ratio**-2)}
     for name, clock in clocks.items():
         wanted = clock.diff() / (clock[-1] - clock[0])
-        torch.testing.assert_close(curve.shares()[name], wanted, rtol=1e-4, atol=1e-12)
-    entropy = clocks["entropy"]
-    for share, found in zip(WINDOW, curve.window(), strict=True):
-        place = float(entropy[0] + share * (entropy[-1] - entropy[0]))
-        assert found == pytest.approx(std / math.sqrt(math.exp(-place) - 1), rel=1e-5)
-    assert curve.nats == pytest.approx(0.5 * dim * float(entropy[-1] - entropy[0]), rel=1e-6)
-    assert curve.above(std)["rescaled"] == pytest.approx(
-        (math.atan(high / std) - math.pi / 4) / (math.atan(high / std) - math.atan(low / std)), rel=2e-3
-    )
+        torch.testing.assert_close(shares(profile)[name][1:-1], wanted[1:-1], rtol=1e-3, atol=0)
+    assert nats(profile) == pytest.approx(float(entropy[-1] - entropy[0]), rel=1e-5)
+    torch.testing.assert_close(told(profile), entropy[-1] - entropy, rtol=1e-4, atol=1e-9)
+    for share, found in zip(WINDOW, window(profile), strict=True):
+        place = float(entropy[0] + share * (entropy[-1] - entropy[0])) * 2 / dim
+        assert found == pytest.approx(std / math.sqrt(math.exp(-place) - 1), rel=1e-4)
+
+
+def test_share_of_the_mmse_above_the_gap_of_two_modes():
+    """Between the windows the place in a mode is unknown, but not the mode: what is above is the modes' variance."""
+    profile = oracle.TwoModes(2**14, p=0.8, std=0.5).profile(1e-3, 1e6, 512)
+    found = above(profile, 2**3.5)
+    assert found["mmse"] == pytest.approx(0.64 / (0.64 + 0.25), rel=2e-3)
+    entropy = -(0.8 * math.log(0.8) + 0.2 * math.log(0.2))
+    within = 0.5 * 2**14 * math.log1p(0.25 / 2**7)
+    assert found["entropy"] * nats(profile) == pytest.approx(entropy + within, rel=0.05)  # half a bin is 2% of sigma
 
 
 def test_crossing_finds_where_a_function_rises_through_a_value():
@@ -95,49 +99,45 @@ def test_the_rate_of_a_data_set_integrates_to_log_n(points):
     data = torch.arange(points, dtype=torch.float64).unsqueeze(1) + 0.2 * torch.rand(points, 1, generator=generator(3))
     source = oracle.EmpiricalBayes(data)
     assert source.exact
-    top = 40 * points
-    curve = Curve.of(source, levels(0.05, top, 160))
+    top = 40.0 * points
     rest = source.total_variance / (2 * top**2)
-    assert curve.nats + rest == pytest.approx(math.log(points), rel=1e-4)
+    assert nats(source.profile(0.05, top, 100)) + rest == pytest.approx(math.log(points), rel=1e-4)
 
 
-def test_a_set_in_many_dimensions_holds_no_more_than_log_n():
+def test_a_set_in_many_dimensions_holds_log_n():
     """The rate's integral against log n and, between two levels, against entropies that do not rest on mmse."""
     data = torch.randn(300, 30, generator=generator(4), dtype=torch.float64)
     source = oracle.EmpiricalBayes(data, samples=400)
-    curve = Curve.of(source, levels(0.05, 60.0, 60))
+    profile = source.profile(0.05, 60.0, 60)
     rest = source.total_variance / (2 * 60.0**2)
-    assert abs(curve.nats + rest - math.log(300)) < 5 * curve.nats_error  # errors go together: 6e-7 at most
-    assert curve.nats_error < 0.2
-    middle = Curve(curve.sigma[20:41], curve.mmse[20:41], curve.error[20:41])
-    value, error = source.entropy_estimate(curve.sigma[[20, 40]])
-    assert abs(float(value[1] - value[0]) - middle.nats) < 5 * (float(error.sum()) + middle.nats_error)
+    assert abs(nats(profile) + rest - math.log(300)) < 5 * nats_error(profile) < 1  # 6e-7 at most
+    value, error = source.entropy_estimate(profile.edges[[20, 40]])
+    known = told(profile)[20] - told(profile)[40]
+    assert abs(float(value[1] - value[0] - known)) < 5 * float(error.sum() + nats_error(profile))
 
 
 @pytest.fixture(scope="module")
 def dna():
     source = DNA(samples=500)
-    return source, Curve.of(source, levels(0.2, 80.0, 60))
+    return source, source.profile(0.2, 80.0, 60)
 
 
 def test_the_rate_of_dna_integrates_to_its_entropy(dna):
-    """36.007 nats, which the likelihoods of 200,000 sequences give within 0.01."""
-    source, curve = dna
+    """36.007 nats is what the likelihoods of 200,000 sequences give."""
+    source, profile = dna
     value, error = source.grammar.entropy(20_000)
     rest = source.total_variance / (2 * 80.0**2)
     assert abs(value - 36.007) < 5 * error
-    assert abs(curve.nats + rest - 36.007) < 5 * curve.nats_error
-    assert curve.nats_error < 0.5
+    assert abs(nats(profile) + rest - 36.007) < 5 * nats_error(profile) < 2
 
 
 def test_entropy_of_dna_does_not_rest_on_its_mmse(dna):
-    """H(x0 | y) by the likelihoods: all of it at the top, none at the bottom, the integral in between."""
-    source, curve = dna
-    value, error = source.entropy_estimate(curve.sigma[[0, 30, -1]])
+    """H(x0 | y) by the likelihoods: none at the bottom, all of it at the top, the integral in between."""
+    source, profile = dna
+    value, error = source.entropy_estimate(profile.edges[[0, 30, 60]])
     assert abs(float(value[0])) < 1e-3
     assert abs(float(value[2]) - 36.007) < 5 * float(error[2])
-    upper = Curve(curve.sigma[30:], curve.mmse[30:], curve.error[30:])
-    assert abs(float(value[2] - value[1]) - upper.nats) < 5 * (float(error[1:].sum()) + upper.nats_error)
+    assert abs(float(value[2] - value[1] - told(profile)[30])) < 5 * float(error[1:].sum() + nats_error(profile))
 
 
 def test_mmse_of_dna_is_the_error_of_its_denoiser(dna):
@@ -169,23 +169,18 @@ def test_nodes_are_judged_by_the_entropy_below_them():
     """Against the entropy of two points itself; an entropic grid leaves equal nats between its nodes."""
     model = oracle.TwoPoint()
     profile = model.profile(grids.LOW, grids.HIGH, grids.BINS)
-    nats = grids.Nats(profile)
     nodes = grids.grid("EDM", profile)
-    torch.testing.assert_close(nats.below(nodes), model.entropy(nodes) / math.log(2), rtol=0, atol=1e-3)
-    judged = nats.judge(grids.grid("entropy", profile))
+    torch.testing.assert_close(below(profile, nodes), model.entropy(nodes) / math.log(2), rtol=0, atol=1e-3)
+    judged = grids.judged(profile, grids.grid("entropy", profile))
     assert judged["inside"] == 14  # of k / 17, those inside (0.1, 0.9)
     assert judged["largest"] == pytest.approx(1 / 17, rel=0.01)
 
 
 def test_a_set_parts_from_its_distribution_where_its_mmse_is_low():
-    sigma = levels(0.1, 10.0, 40)
-    exact = Curve.of(oracle.Gaussian(3), sigma)
-    low = Curve(sigma, exact.mmse * (1 - 0.4 / (1 + sigma.square())), exact.error)  # 10% at sigma = sqrt(3)
+    exact = oracle.Gaussian(3).profile(0.1, 10.0, 40)
+    low = replace(exact, mmse=exact.mmse * (1 - 0.4 / (1 + exact.sigma.square())))  # 10% at sigma = sqrt(3)
     k = memory.parting(exact, low)
-    assert float(sigma[k]) < math.sqrt(3) < float(sigma[k + 1])
-    told = memory.told(exact)
-    assert float(told[0]) == pytest.approx(exact.nats)
-    assert float(told[k] - told[k + 1]) == pytest.approx(float(exact.masses()["entropy"][k]))
+    assert float(exact.sigma[k]) < math.sqrt(3) < float(exact.sigma[k + 1])
 
 
 def test_the_results_shown_obey_the_sum_rules():

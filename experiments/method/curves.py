@@ -1,16 +1,17 @@
-"""An mmse over noise levels, and the four signals that schedules make of it."""
+"""What a profile holds: the mass of the four signals in its bins, its nats, and the window where they lie."""
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from infonoise_ext.oracle import Oracle
+from infonoise_ext import eager
+from infonoise_ext._schemas import SIGNALS
+from infonoise_ext.profile import Profile
 
 WINDOW = (0.1, 0.5, 0.9)
-"""Shares of the information at the ends and in the middle of the window that decides."""
+"""Shares of the nats at the ends and in the middle of the window that decides."""
 
 
 def levels(low: float, high: float, n: int) -> Tensor:
@@ -18,71 +19,56 @@ def levels(low: float, high: float, n: int) -> Tensor:
     return torch.linspace(math.log(low), math.log(high), n + 1, dtype=torch.float64).exp()
 
 
-@dataclass(frozen=True)
-class Curve:
-    """mmse [K + 1] and its standard errors at ascending noise levels [K + 1], evenly spaced in s = log sigma.
+def width_of(profile: Profile) -> Tensor:
+    """Of a bin, in log sigma."""
+    return (profile.edges[-1] / profile.edges[0]).log() / len(profile.sigma)
 
-    Between neighbouring levels lie K bins. A signal's mass is the integral over a bin of its density per unit s.
-    """
 
-    sigma: Tensor
-    mmse: Tensor
-    error: Tensor
+def shares(profile: Profile) -> dict[str, Tensor]:
+    """Share [K] of each signal in each bin, as `info_grid` and `InfoNoise` have it."""
+    width = width_of(profile)
+    masses = {name: eager.signal(profile.rate, profile.sigma, width, torch.tensor(k)) for k, name in enumerate(SIGNALS)}
+    return {name: mass / mass.sum() for name, mass in masses.items()}
 
-    @classmethod
-    def of(cls, source: Oracle, sigma: Tensor) -> "Curve":
-        return cls(sigma, *source.mmse_estimate(sigma))
 
-    @property
-    def step(self) -> float:
-        return float((self.sigma[-1] / self.sigma[0]).log()) / (len(self.sigma) - 1)
+def densities(profile: Profile) -> dict[str, Tensor]:
+    """Density [K] of each signal per unit log sigma, of integral 1."""
+    return {name: share / width_of(profile) for name, share in shares(profile).items()}
 
-    @property
-    def centre(self) -> Tensor:
-        return (self.sigma[1:] * self.sigma[:-1]).sqrt()
 
-    def masses(self) -> dict[str, Tensor]:
-        """Mass [K] of each signal; entropy's is in nats (Eq. 11). No estimated mmse falls with sigma."""
-        mmse = self.mmse.cummax(0).values
-        return {
-            "entropy": self._integrals(mmse / self.sigma.square()),
-            "rescaled": self._integrals(mmse / self.sigma),
-            "mmse": mmse.diff(),
-            "length": (mmse.diff() * self.step).sqrt(),  # its density is sqrt(d mmse / ds)
-        }
+def above(profile: Profile, sigma: float) -> dict[str, float]:
+    """Share of each signal above a noise level; a bin counts by its centre."""
+    return {name: float(share[profile.sigma > sigma].sum()) for name, share in shares(profile).items()}
 
-    @property
-    def nats(self) -> float:
-        """Integral of the rate over all levels."""
-        return float(self.masses()["entropy"].sum())
 
-    @property
-    def nats_error(self) -> float:
-        """Largest standard error that `nats` can have: where all levels share their draws, errors go together."""
-        return float(self._integrals(self.error / self.sigma.square()).sum())
+def nats(profile: Profile) -> float:
+    """Integral of the rate over the grid (Eq. 11)."""
+    return float(profile.rate.sum() * width_of(profile))
 
-    def shares(self) -> dict[str, Tensor]:
-        """The masses, each of total 1."""
-        return {name: mass / mass.sum() for name, mass in self.masses().items()}
 
-    def densities(self) -> dict[str, Tensor]:
-        """Density [K] of each signal per unit s, of integral 1."""
-        return {name: share / self.step for name, share in self.shares().items()}
+def nats_error(profile: Profile) -> float:
+    """Largest standard error that `nats` can have: where all levels share their draws, errors go together."""
+    return float((profile.standard_error / profile.sigma.square()).sum() * width_of(profile))
 
-    def above(self, sigma: float) -> dict[str, float]:
-        """Share of each signal above a noise level; a bin counts by its centre."""
-        return {name: float(share[self.centre > sigma].sum()) for name, share in self.shares().items()}
 
-    def window(self) -> list[float]:
-        """Noise levels below which the shares `WINDOW` of the nats lie, log-linear inside a bin."""
-        cdf = torch.cat((self.mmse.new_zeros(1), self.shares()["entropy"].cumsum(0)))
-        logs = self.sigma.log()
-        k = (torch.searchsorted(cdf, cdf.new_tensor(WINDOW)) - 1).clamp(0, len(cdf) - 2)
-        inside = (cdf.new_tensor(WINDOW) - cdf[k]) / (cdf[k + 1] - cdf[k])
-        return (logs[k] + inside * self.step).exp().tolist()
+def told(profile: Profile) -> Tensor:
+    """Nats [K + 1] that y at each edge tells of x0 beyond what it tells at the top edge."""
+    masses = profile.rate * width_of(profile)
+    return torch.cat((masses.flip(0).cumsum(0).flip(0), masses.new_zeros(1)))
 
-    def _integrals(self, density: Tensor) -> Tensor:
-        return (density[1:] + density[:-1]) / 2 * self.step
+
+def below(profile: Profile, sigma: Tensor) -> Tensor:
+    """Share of the nats below each noise level inside the grid, log-linear inside a bin."""
+    cdf = 1 - told(profile) / nats(profile)
+    place = (sigma.double() / profile.edges[0]).log() / width_of(profile)
+    k = place.long().clamp(0, len(profile.sigma) - 1)
+    return cdf[k] + (place - k) * (cdf[k + 1] - cdf[k])
+
+
+def window(profile: Profile) -> list[float]:
+    """Noise levels below which the shares `WINDOW` of the nats lie."""
+    low, high = profile.edges[0].item(), profile.edges[-1].item()
+    return [crossing(lambda sigma: below(profile, sigma), share, low, high) for share in WINDOW]
 
 
 def crossing(rising: Callable[[Tensor], Tensor], value: float, low: float, high: float) -> float:

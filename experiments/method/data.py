@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from experiments.method.curves import Curve, levels
+from experiments.method.curves import densities, levels, nats, nats_error, window
 from experiments.method.dna import DNA
 from experiments.method.samples import digits, mnist, patches
 from experiments.method.style import COLOURS, noise_axis
@@ -34,29 +34,28 @@ def gaussian_mmse(data: Tensor, sigma: Tensor) -> Tensor:
     return (variances / (1 + variances / sigma.square().unsqueeze(1))).sum(1)
 
 
-def described(source: Oracle, sigma: Tensor) -> dict:
-    curve = Curve.of(source, sigma)
+def described(source: Oracle, bins: int) -> dict:
+    profile = source.profile(LOW, HIGH, bins)
     data = source.data if isinstance(source, EmpiricalBayes) else source.sample(20_000)
     return {
         "n": len(data) if isinstance(source, EmpiricalBayes) else None,
         "d": source.dim,
         "std": rounded((source.total_variance / source.dim) ** 0.5, 3),
-        "nats": rounded(curve.nats, 4),
-        "nats_error": rounded(curve.nats_error, 2),
-        "window": rounded(curve.window(), 3),
-        "mmse": rounded(curve.mmse, 4),
-        "standard_error": rounded(curve.error, 2),
-        "gaussian_mmse": rounded(gaussian_mmse(data, sigma), 4),
-        "densities": {signal: rounded(density, 4) for signal, density in curve.densities().items()},
+        "nats": rounded(nats(profile), 4),
+        "nats_error": rounded(nats_error(profile), 2),
+        "window": rounded(window(profile), 3),
+        "mmse": rounded(profile.mmse, 4),
+        "standard_error": rounded(profile.standard_error, 2),
+        "gaussian_mmse": rounded(gaussian_mmse(data, profile.sigma), 4),
+        "densities": {signal: rounded(density, 4) for signal, density in densities(profile).items()},
     }
 
 
 def measure(short: bool) -> dict:
-    sigma = levels(LOW, HIGH, 32 if short else 80)
-    draws = 128 if short else 1024
-    found = {name: described(source, sigma) for name, source in sources(draws).items()}
-    centre = (sigma[1:] * sigma[:-1]).sqrt()
-    return {"draws": draws, "sigma": rounded(sigma, 4), "centre": rounded(centre, 4), "data": found}
+    draws, bins = (128, 32) if short else (512, 64)
+    found = {name: described(source, bins) for name, source in sources(draws).items()}
+    centres = levels(LOW, HIGH, 2 * bins)[1::2]
+    return {"draws": draws, "sigma": rounded(centres, 4), "data": found}
 
 
 def draw(results: dict) -> Figure:
@@ -65,7 +64,7 @@ def draw(results: dict) -> Figure:
     for column, (name, found) in enumerate(results["data"].items()):
         draw_mmse(rows[0][column], results["sigma"], found)
         for signal, density in found["densities"].items():
-            rows[1][column].plot(results["centre"], density, color=COLOURS[signal], lw=1.4, label=signal)
+            rows[1][column].plot(results["sigma"], density, color=COLOURS[signal], lw=1.4, label=signal)
         rows[1][column].set_ylim(0, None)
         for axes, title in zip(rows[:, column], (name, ""), strict=True):
             noise_axis(axes, (0.02, 0.1, 1, 10, 80), title)

@@ -9,14 +9,14 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 import infonoise_ext as inx
-from experiments.method.curves import WINDOW
+from experiments.method.curves import WINDOW, below, densities
 from experiments.method.data import sources
 from experiments.method.style import COLOURS, noise_axis
 from experiments.script import markdown, rounded, run
 from infonoise_ext import oracle
 from infonoise_ext.profile import Profile
 
-STEPS, LOW, HIGH, BINS = 18, 0.002, 80.0, 128
+STEPS, LOW, HIGH, BINS = 18, 0.002, 80.0, 96
 GRIDS = {"EDM": "black"} | COLOURS | {"default": "#CC79A7"}
 """Grids by name, with their colours; the default is half of "rescaled" and half of EDM's density."""
 
@@ -28,40 +28,26 @@ def grid(name: str, profile: Profile) -> Tensor:
     return (inx.info_grid(profile, STEPS) if name == "default" else inx.info_grid(profile, STEPS, name, 0.0))[:-1]
 
 
-class Nats:
-    """The information of a profile as a distribution of noise levels, constant in log sigma within a bin."""
-
-    def __init__(self, profile: Profile) -> None:
-        self.logs = profile.edges.log()
-        self.cdf = torch.cat((profile.rate.new_zeros(1), profile.rate.cumsum(0) / profile.rate.sum()))
-
-    def below(self, sigma: Tensor) -> Tensor:
-        """Share of the nats below each noise level inside the grid."""
-        place = (sigma.double().log() - self.logs[0]) / (self.logs[1] - self.logs[0])
-        k = place.long().clamp(0, len(self.cdf) - 2)
-        return self.cdf[k] + (place - k) * (self.cdf[k + 1] - self.cdf[k])
-
-    def judge(self, nodes: Tensor) -> dict:
-        """Nodes among the middle nats, and the largest share of the nats between two nodes or below the last."""
-        below = torch.cat((self.below(nodes), self.cdf[:1]))
-        inside = (below > WINDOW[0]) & (below < WINDOW[-1])
-        return {
-            "nodes": rounded(nodes, 4),
-            "inside": int(inside.sum()),
-            "largest": rounded(float(-below.diff().min()), 3),
-        }
+def judged(profile: Profile, nodes: Tensor) -> dict:
+    """Nodes among the middle nats, and the largest share of the nats between two nodes or below the last."""
+    cdf = torch.cat((below(profile, nodes), torch.zeros(1, dtype=torch.float64)))
+    inside = (cdf > WINDOW[0]) & (cdf < WINDOW[-1])
+    return {
+        "nodes": rounded(nodes, 4),
+        "inside": int(inside.sum()),
+        "largest": rounded(float(-cdf.diff().min()), 3),
+    }
 
 
 def measure(short: bool) -> dict:
     found = {}
     models = {"two points": oracle.TwoPoint(), "two modes, d = 64": oracle.TwoModes(64)}
-    bins = BINS // 4 if short else BINS
-    for name, source in (models | sources(128 if short else 1024)).items():
+    bins = BINS // 3 if short else BINS
+    for name, source in (models | sources(128 if short else 512)).items():
         profile = source.profile(LOW, HIGH, bins)
-        width = float((profile.edges[1] / profile.edges[0]).log())
         found[name] = {
-            "density": rounded(profile.rate / profile.rate.sum() / width, 4),
-            "grids": {grid_name: Nats(profile).judge(grid(grid_name, profile)) for grid_name in GRIDS},
+            "density": rounded(densities(profile)["entropy"], 4),
+            "grids": {grid_name: judged(profile, grid(grid_name, profile)) for grid_name in GRIDS},
         }
     return {"sigma": rounded(profile.sigma, 4), "steps": STEPS, "data": found}
 
@@ -94,8 +80,8 @@ def draw_nodes(axes: Axes, grids: dict, height: float) -> None:
 def table(results: dict) -> str:
     rows = []
     for name in GRIDS:
-        judged = [found["grids"][name] for found in results["data"].values()]
-        rows.append([name, *(f"{one['inside']}, {100 * one['largest']:.0f}%" for one in judged)])
+        cells = [found["grids"][name] for found in results["data"].values()]
+        rows.append([name, *(f"{cell['inside']}, {100 * cell['largest']:.0f}%" for cell in cells)])
     return markdown(["grid", *results["data"]], rows)
 
 

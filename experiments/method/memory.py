@@ -8,73 +8,71 @@ import math
 
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
 
-from experiments.method.curves import Curve, levels
+from experiments.method.curves import nats, nats_error, told
 from experiments.method.dna import DNA
 from experiments.method.style import noise_axis
 from experiments.script import markdown, plus_minus, rounded, run
 from infonoise_ext.oracle import EmpiricalBayes
 from infonoise_ext.plot import BLUE, GREEN, ORANGE
+from infonoise_ext.profile import Profile
 
 LOW, HIGH = 0.15, 50.0  # below, no letter of DNA is in doubt
 SEED = 1
 PARTED = 0.1  # relative difference of the two mmse that counts as parting
 
 
-def told(curve: Curve) -> Tensor:
-    """Nats [K + 1] that y tells of x0 beyond what it tells at the top level, from the integral of the rate."""
-    return torch.cat((curve.masses()["entropy"].flip(0).cumsum(0).flip(0), curve.mmse.new_zeros(1)))
-
-
-def parting(exact: Curve, empirical: Curve) -> int:
-    """Index of the highest level at which the data set's mmse is too low by `PARTED`."""
+def parting(exact: Profile, empirical: Profile) -> int:
+    """Index of the highest bin in which the data set's mmse is too low by `PARTED`."""
     low = empirical.mmse < (1 - PARTED) * exact.mmse
     return int(low.nonzero()[-1])
 
 
-def described(curve: Curve) -> dict:
+def described(profile: Profile) -> dict:
     return {
-        "rate": rounded(curve.mmse / curve.sigma.square(), 4),
-        "standard_error": rounded(curve.error / curve.sigma.square(), 2),
-        "told": rounded(told(curve), 4),
-        "nats": rounded(curve.nats, 4),
-        "nats_error": rounded(curve.nats_error, 2),
+        "rate": rounded(profile.rate, 4),
+        "standard_error": rounded(profile.standard_error / profile.sigma.square(), 2),
+        "told": rounded(told(profile), 4),
+        "nats": rounded(nats(profile), 4),
+        "nats_error": rounded(nats_error(profile), 2),
     }
 
 
 def measure(short: bool) -> dict:
-    sigma = levels(LOW, HIGH, 30 if short else 80)
-    truth = DNA(256 if short else 4096)
-    exact = Curve.of(truth, sigma)
+    sizes, draws, bins = ((64, 1024), 128, 30) if short else ((256, 2048, 16384), 1024, 80)
+    truth = DNA(4 * draws)
+    exact = truth.profile(LOW, HIGH, bins)
     sets = {}
-    for n in (64, 1024) if short else (256, 2048, 16384):
+    for n in sizes:
         data = truth.sample(n, torch.Generator().manual_seed(SEED))
-        curve = Curve.of(EmpiricalBayes(data, samples=128 if short else 1024), sigma)
-        k = parting(exact, curve)
-        found = {"parting": rounded(float(sigma[k]), 3), "told_at_parting": rounded(float(told(exact)[k]), 3)}
-        sets[str(n)] = described(curve) | found
-    return {"seed": SEED, "sigma": rounded(sigma, 4), "exact": described(exact), "sets": sets}
+        profile = EmpiricalBayes(data, samples=draws).profile(LOW, HIGH, bins)
+        k = parting(exact, profile)
+        sets[str(n)] = described(profile) | {
+            "parting": rounded(float(exact.edges[k + 1]), 3),
+            "told_at_parting": rounded(float(told(exact)[k + 1]), 3),
+        }
+    grid = {"sigma": rounded(exact.sigma, 4), "edges": rounded(exact.edges, 4)}
+    return {"seed": SEED, "draws": draws} | grid | {"exact": described(exact), "sets": sets}
 
 
 def draw(results: dict) -> Figure:
     figure = Figure(figsize=(9.0, 3.6), layout="constrained")
-    rate, told = figure.subplots(1, 2)
-    sigma, exact = results["sigma"], results["exact"]
+    rate, information = figure.subplots(1, 2)
+    sigma, edges, exact = results["sigma"], results["edges"], results["exact"]
     rate.plot(sigma, exact["rate"], color="black", lw=1.8, label="the distribution")
-    told.plot(sigma, exact["told"], color="black", lw=1.8)
+    information.plot(edges, exact["told"], color="black", lw=1.8)
     for (n, found), colour in zip(results["sets"].items(), (ORANGE, GREEN, BLUE), strict=False):
         rate.errorbar(sigma, found["rate"], found["standard_error"], color=colour, lw=1.4, label=f"{n} sequences of it")
-        told.plot(sigma, found["told"], color=colour, lw=1.4)
-        told.axhline(math.log(int(n)), color=colour, lw=0.8, ls=":")
-        told.text(20, math.log(int(n)) + 0.4, f"log {n}", color=colour, fontsize=9)
-        for axes in (rate, told):
+        information.plot(edges, found["told"], color=colour, lw=1.4)
+        information.axhline(math.log(int(n)), color=colour, lw=0.8, ls=":")
+        information.text(20, math.log(int(n)) + 0.4, f"log {n}", color=colour, fontsize=9)
+        for axes in (rate, information):
             axes.axvline(found["parting"], color=colour, lw=0.8, ls="--")
-    for axes, title in ((rate, "Rate, and where the set's is 10% too low"), (told, "Nats that y tells of x0")):
+    for axes, title in ((rate, "Rate, and where the set's is 10% too low"), (information, "Nats that y tells of x0")):
         noise_axis(axes, (0.2, 0.5, 1, 2, 5, 10, 20, 50), title)
         axes.set_ylim(0, None)
     rate.set_ylabel("nats per unit log σ")
-    told.set_ylabel("nats")
+    information.set_ylabel("nats")
     rate.legend(frameon=False, fontsize=9)
     return figure
 

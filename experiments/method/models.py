@@ -7,7 +7,7 @@ Exact but for the magnet, whose mmse is a mean over draws.
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.method.curves import Curve, levels
+from experiments.method.curves import above, below, densities, nats, window
 from experiments.method.style import COLOURS, noise_axis
 from experiments.script import markdown, rounded, run
 from infonoise_ext import oracle
@@ -28,21 +28,20 @@ def models(draws: int) -> dict[str, oracle.Oracle]:
 
 
 def measure(short: bool) -> dict:
-    sigma = levels(LOW, HIGH, 60 if short else 110)
-    draws = 64 if short else 512
+    draws, bins = (64, 60) if short else (256, 100)
     found = {}
     for name, model in models(draws).items():
-        curve = Curve.of(model, sigma)
+        profile = model.profile(LOW, HIGH, bins)
         found[name] = {
             "d": model.dim,
-            "nats": rounded(curve.nats, 4),
-            "window": rounded(curve.window(), 3),
-            "largest_error": rounded(float((curve.error / curve.mmse).max()), 2),
-            "below": rounded(curve.shares()["entropy"].cumsum(0), 3),
-            "densities": {signal: rounded(density, 4) for signal, density in curve.densities().items()},
-            "above": {signal: rounded(share, 3) for signal, share in curve.above(model.dim**0.25).items()},
+            "nats": rounded(nats(profile), 4),
+            "window": rounded(window(profile), 3),
+            "largest_error": rounded(float((profile.standard_error / profile.mmse).max()), 2),
+            "above": {signal: rounded(share, 3) for signal, share in above(profile, model.dim**0.25).items()},
+            "below": rounded(below(profile, profile.sigma), 3),
+            "densities": {signal: rounded(density, 4) for signal, density in densities(profile).items()},
         }
-    return {"sigma": rounded(curve.centre), "draws": draws, "models": found}
+    return {"draws": draws, "sigma": rounded(profile.sigma, 4), "models": found}
 
 
 def draw(results: dict) -> Figure:
