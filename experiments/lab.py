@@ -34,10 +34,10 @@ class Experiment(NamedTuple):
 EXPERIMENTS = [
     Experiment("highdim_steps", "experiments.highdim.steps", 5),
     Experiment("method_decision", "experiments.method.decision", 0.2, "docs/method.md"),
-    Experiment("method_models", "experiments.method.models", 2, "docs/method.md"),
-    Experiment("method_data", "experiments.method.data", 2, "docs/method.md"),
+    Experiment("method_models", "experiments.method.models", 1, "docs/method.md"),
+    Experiment("method_data", "experiments.method.data", 1, "docs/method.md"),
     Experiment("method_memory", "experiments.method.memory", 2, "docs/method.md"),
-    Experiment("method_grids", "experiments.method.grids", 2, "docs/method.md"),
+    Experiment("method_grids", "experiments.method.grids", 1, "docs/method.md"),
 ]
 
 

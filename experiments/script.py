@@ -4,7 +4,6 @@ import argparse
 import json
 import platform
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,10 +39,7 @@ def run(
     options = parser.parse_args()
     torch.set_num_threads(1)
     out = options.out or RESULTS / f"{name}{'_short' if options.short else ''}.json"
-    began = time.monotonic()
-    results = measure(options.short)
-    facts = {"short": options.short, "seconds": round(time.monotonic() - began), "versions": versions()}
-    text = written(facts | results)
+    text = written({"short": options.short, "versions": versions()} | measure(options.short))
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text)
     results = json.loads(text)

@@ -189,3 +189,5 @@ def test_the_results_shown_obey_the_sum_rules():
     for n, one in found["sets"].items():
         assert abs(one["nats"] + rest - math.log(int(n))) < 4 * one["nats_error"]
     assert abs(found["exact"]["nats"] + rest - 36.007) < 4 * found["exact"]["nats_error"]
+    magnet = json.loads((RESULTS / "method_models.json").read_text())["models"]["magnet, d = 256"]
+    assert abs(magnet["nats"] - oracle.CurieWeiss(256).total_entropy) < 4 * magnet["nats_error"]

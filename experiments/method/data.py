@@ -1,6 +1,6 @@
 """mmse and signals of real images and of DNA, for docs/method.md.
 
-python -m experiments.method.data [--short] [--out FILE]; two minutes on one busy core, --short half a minute.
+python -m experiments.method.data [--short] [--out FILE]; a minute on one busy core, --short half of one.
 Images: empirical Bayes, the mean over draws of the exact posterior of a finite set. DNA: its exact posterior.
 """
 
@@ -10,6 +10,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
+from tqdm import tqdm
 
 from experiments.method.curves import densities, levels, nats, nats_error, window
 from experiments.method.dna import DNA
@@ -53,7 +54,7 @@ def described(source: Oracle, bins: int) -> dict:
 
 def measure(short: bool) -> dict:
     draws, bins = (128, 32) if short else (512, 64)
-    found = {name: described(source, bins) for name, source in sources(draws).items()}
+    found = {name: described(source, bins) for name, source in tqdm(sources(draws).items(), unit="source")}
     centres = levels(LOW, HIGH, 2 * bins)[1::2]
     return {"draws": draws, "sigma": rounded(centres, 4), "data": found}
 
@@ -65,7 +66,7 @@ def draw(results: dict) -> Figure:
         draw_mmse(rows[0][column], results["sigma"], found)
         for signal, density in found["densities"].items():
             rows[1][column].plot(results["sigma"], density, color=COLOURS[signal], lw=1.4, label=signal)
-        rows[1][column].set_ylim(0, None)
+        rows[1][column].set_ylim(0, 1.3 * max(max(density) for density in found["densities"].values()))
         for axes, title in zip(rows[:, column], (name, ""), strict=True):
             noise_axis(axes, (0.02, 0.1, 1, 10, 80), title)
             if found["n"]:
@@ -73,8 +74,8 @@ def draw(results: dict) -> Figure:
         rows[0][column].set_xlabel("")
     rows[0][0].set_ylabel("mmse / d")
     rows[1][0].set_ylabel("density per unit log σ")
-    rows[0][0].legend(frameon=False, fontsize=8, loc="upper left")
-    rows[1][-1].legend(frameon=False, fontsize=8, loc="upper right")
+    rows[0][0].legend(frameon=False, fontsize=8, loc="lower right", handlelength=1.2)
+    rows[1][0].legend(frameon=False, fontsize=8, loc="upper left", handlelength=1.2)
     return figure
 
 

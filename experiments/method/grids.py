@@ -1,12 +1,13 @@
 """Where 18-step grids have their nodes, over profiles of models and of real data, for docs/method.md.
 
-python -m experiments.method.grids [--short] [--out FILE]; two minutes on one busy core, --short half a minute.
+python -m experiments.method.grids [--short] [--out FILE]; a minute on one busy core, --short half of one.
 """
 
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
+from tqdm import tqdm
 
 import infonoise_ext as inx
 from experiments.method.curves import WINDOW, below, densities
@@ -42,14 +43,14 @@ def judged(profile: Profile, nodes: Tensor) -> dict:
 def measure(short: bool) -> dict:
     found = {}
     models = {"two points": oracle.TwoPoint(), "two modes, d = 64": oracle.TwoModes(64)}
-    bins = BINS // 3 if short else BINS
-    for name, source in (models | sources(128 if short else 512)).items():
+    draws, bins = (128, BINS // 3) if short else (512, BINS)
+    for name, source in tqdm((models | sources(draws)).items(), unit="source"):
         profile = source.profile(LOW, HIGH, bins)
         found[name] = {
             "density": rounded(densities(profile)["entropy"], 4),
             "grids": {grid_name: judged(profile, grid(grid_name, profile)) for grid_name in GRIDS},
         }
-    return {"sigma": rounded(profile.sigma, 4), "steps": STEPS, "data": found}
+    return {"draws": draws, "sigma": rounded(profile.sigma, 4), "steps": STEPS, "data": found}
 
 
 def draw(results: dict) -> Figure:

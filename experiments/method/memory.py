@@ -8,6 +8,7 @@ import math
 
 import torch
 from matplotlib.figure import Figure
+from tqdm import tqdm
 
 from experiments.method.curves import nats, nats_error, told
 from experiments.method.dna import DNA
@@ -43,7 +44,7 @@ def measure(short: bool) -> dict:
     truth = DNA(4 * draws)
     exact = truth.profile(LOW, HIGH, bins)
     sets = {}
-    for n in sizes:
+    for n in tqdm(sizes, unit="set"):
         data = truth.sample(n, torch.Generator().manual_seed(SEED))
         profile = EmpiricalBayes(data, samples=draws).profile(LOW, HIGH, bins)
         k = parting(exact, profile)

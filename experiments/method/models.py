@@ -6,8 +6,9 @@ Exact but for the magnet, whose mmse is a mean over draws.
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from tqdm import tqdm
 
-from experiments.method.curves import above, below, densities, nats, window
+from experiments.method.curves import above, below, densities, nats, nats_error, window
 from experiments.method.style import COLOURS, noise_axis
 from experiments.script import markdown, rounded, run
 from infonoise_ext import oracle
@@ -28,15 +29,15 @@ def models(draws: int) -> dict[str, oracle.Oracle]:
 
 
 def measure(short: bool) -> dict:
-    draws, bins = (64, 60) if short else (256, 100)
+    draws, bins = (64, 60) if short else (512, 100)
     found = {}
-    for name, model in models(draws).items():
+    for name, model in tqdm(models(draws).items(), unit="model"):
         profile = model.profile(LOW, HIGH, bins)
         found[name] = {
             "d": model.dim,
             "nats": rounded(nats(profile), 4),
             "window": rounded(window(profile), 3),
-            "largest_error": rounded(float((profile.standard_error / profile.mmse).max()), 2),
+            "nats_error": rounded(nats_error(profile), 2),
             "above": {signal: rounded(share, 3) for signal, share in above(profile, model.dim**0.25).items()},
             "below": rounded(below(profile, profile.sigma), 3),
             "densities": {signal: rounded(density, 4) for signal, density in densities(profile).items()},
@@ -75,7 +76,8 @@ def table(results: dict) -> str:
     for name, found in results["models"].items():
         window = ", ".join(f"{sigma:.3g}" for sigma in found["window"])
         above = [f"{100 * found['above'][signal]:.2g}%" if found["d"] > 1 else "" for signal in COLOURS]
-        rows.append([name, f"{found['nats']:.4g}", window, *above])
+        error = f" ± {found['nats_error']:.2g}" if found["nats_error"] else ""
+        rows.append([name, f"{found['nats']:.4g}{error}", window, *above])
     return markdown(header, rows)
 
 
