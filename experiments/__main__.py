@@ -1,7 +1,7 @@
 """Run every experiment, write what each found, and say how long it took.
 
-The short forms take about five minutes on two busy cores and go to --out; they show that all runs, and roughly
-what comes out. --full is what the committed results and the tables in docs/ come from, and replaces them.
+The short forms take a minute or less each on a busy core and go to --out; they show that all runs, and roughly what
+comes out. --full is what the committed results and the tables in docs/ come from, and replaces them.
 """
 
 import argparse

@@ -58,7 +58,7 @@ def run(experiment: Experiment, full: bool, folder: Path, logs: Path) -> Outcome
     with log.open("w") as stream:
         code = subprocess.run(command, cwd=ROOT, env=_environment(), stdout=stream, stderr=subprocess.STDOUT).returncode
     seconds = time.monotonic() - began
-    files = sorted(path for path in folder.glob(f"{experiment.name}*") if path.stat().st_mtime >= started)
+    files = sorted(path for path in folder.glob(f"{experiment.name}.*") if path.stat().st_mtime >= started)
     trouble = f"exit status {code}" if code else "" if out in files else f"{out} was not written"
     return Outcome(experiment, seconds, [path for path in files if path != log], trouble)
 

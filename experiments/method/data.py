@@ -37,7 +37,7 @@ def gaussian_mmse(data: Tensor, sigma: Tensor) -> Tensor:
 
 def described(source: Oracle, bins: int) -> dict:
     profile = source.profile(LOW, HIGH, bins)
-    data = source.data if isinstance(source, EmpiricalBayes) else source.sample(20_000)
+    data = source.data if isinstance(source, EmpiricalBayes) else source.sample(20_000, torch.Generator())
     return {
         "n": len(data) if isinstance(source, EmpiricalBayes) else None,
         "d": source.dim,
