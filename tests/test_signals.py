@@ -15,7 +15,7 @@ from test_oracle_protocol import nodes, slope
 import infonoise_ext as inx
 from infonoise_ext import eager, oracle
 from infonoise_ext._schemas import SIGNALS
-from infonoise_ext.reference.table import decrements
+from infonoise_ext.reference.table import rise_of
 
 PROFILES = st.lists(st.one_of(st.just(0.0), st.floats(1e-6, 1e6)), min_size=2, max_size=40)
 
@@ -30,19 +30,19 @@ def test_a_rise_is_nowhere_negative_sums_to_that_of_the_ends_and_scales(mmse, wi
     """The ends of the isotonic profile: its first and last bin averaged with the least and the largest."""
     bottom, top = (mmse[0] + min(mmse)) / 2 * math.exp(-width), (max(mmse) + mmse[-1]) / 2
     sigma = torch.exp(width * torch.arange(len(mmse)).double() - 3)
-    rises = {"reference": decrements(mmse, width), "eager": eager_signal(mmse, sigma, width, "mmse").tolist()}
-    for rise in rises.values():
+    found = {"reference": rise_of(mmse, width), "eager": eager_signal(mmse, sigma, width, "mmse").tolist()}
+    for rise in found.values():
         assert min(rise) >= 0
         assert math.isclose(math.fsum(rise), top - bottom, rel_tol=1e-7, abs_tol=1e-300)
-    scaled = decrements([scale * m for m in mmse], width)
-    assert np.allclose(scaled, scale * np.array(rises["reference"]), rtol=1e-5, atol=1e-8 * scale * top)
+    scaled = rise_of([scale * m for m in mmse], width)
+    assert np.allclose(scaled, scale * np.array(found["reference"]), rtol=1e-5, atol=1e-8 * scale * top)
 
 
 @given(ups=st.lists(st.floats(1e-3, 3), min_size=3, max_size=30), width=st.floats(0.01, 2))
 def test_of_a_rising_profile_the_edges_are_geometric_means(ups, width):
     mmse = np.exp(np.cumsum(ups))
     edges = np.sqrt(mmse[1:] * mmse[:-1])
-    np.testing.assert_allclose(decrements(mmse.tolist(), width)[1:-1], np.diff(edges), rtol=1e-9)
+    np.testing.assert_allclose(rise_of(mmse.tolist(), width)[1:-1], np.diff(edges), rtol=1e-9)
 
 
 @pytest.mark.parametrize("backend", ["auto", "eager"])
