@@ -37,6 +37,12 @@ enum Signal { kEntropy, kRescaled, kMmse, kLength };
 // Rows of the `grid` tensor, float64 [kGridRows, K + 1]; the last entry of a row of K values is 0.
 enum GridRow { kEdges, kSigma, kWeight, kBound, kGridRows };
 
+struct Grid {
+  const double* rows;     // [kGridRows, K + 1]
+  int bins;
+  INX_HD const double* row(GridRow r) const { return rows + r * (bins + 1); }
+};
+
 // Columns of `counters`, int64 [G, kCounters].
 enum Counter {
   kSteps, kStatus, kRefreshes, kWaits, kDegenerates,
