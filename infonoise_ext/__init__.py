@@ -9,7 +9,7 @@ from .density import Density
 from .distributed import check_ranks
 from .empirical_bayes import empirical_bayes
 from .features import principal_components
-from .grid import edm_grid, info_grid, log_uniform_grid
+from .grid import edm_grid, info_grid, log_uniform_grid, open_grid
 from .loss import denoising_loss
 from .monitor import History
 from .offline import offline_profile
@@ -46,5 +46,6 @@ __all__ = [
     "info_grid",
     "log_uniform_grid",
     "offline_profile",
+    "open_grid",
     "principal_components",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -62,13 +62,44 @@ def info_grid(
         raise ValueError(f"measure is {measure!r}, but must be one of {SIGNALS}")
     if not 0 <= blend <= 1:
         raise ValueError(f"blend is {blend}, but must be in [0, 1]")
-    profiles = [_profile(one, group) for one in (source if isinstance(source, list | tuple) else (source,))]
-    if not profiles:
-        raise ValueError("source is empty, but must hold a profile or more")
-    edges = torch.cat([profile.edges for profile in profiles]).unique()
-    information = torch.stack([_cumulative(profile, measure, edges) for profile in profiles]).mean(0)
+    edges, information = _coordinate(source, group, lambda profile: _signal(profile, measure))
     cdf = (1 - blend) * information + blend * _edm(edges)
     u = torch.linspace(1, 0, n, dtype=torch.float64, device=cdf.device) * cdf[-1] if n > 1 else cdf[-1:]
+    return _closed(_inverse(cdf, edges, u), float(edges[-1]))
+
+
+def open_grid(source: Source | Sequence[Source], n: int, order: float = 2, group: int = 0) -> Tensor:
+    """Noise levels that divide the whole way from pure noise to the data into n + 1 steps, as long as each other.
+
+    The length is the integral of (d mmse / ds)^(1 / (order + 1)) over s = log sigma: the error of a
+    method of that order, summed over the steps, is about least for such steps. Order 0 is the measure
+    "mmse" of `info_grid`, order 1 is "length". The ends are limits and no levels: the first step, from
+    pure noise, takes no evaluation, since the denoised sample is the mean of the data there. So begin at
+    mean + grid[0] noise, as `interpolant.sample_ode(..., mean=mean)` does, or centre the data.
+
+    Args:
+        source: as of `info_grid`; its range should hold all noise levels at which mmse moves, for what
+            lies beyond counts as nothing.
+        n: number of steps, at least 1.
+        order: of the sampler, at least 0: 1 for Euler and DDIM, 2 for Heun and DPM-Solver++ (2M).
+        group: as of `info_grid`.
+
+    Returns:
+        [n + 1] float32 descending, inside the source's range, then 0.
+
+    Raises:
+        OSError: a file cannot be opened.
+        ValueError: an argument out of range, or a source as in `info_grid`.
+
+    Source:
+        docs/inference-grids.md derives and measures it.
+    """
+    if n < 1:
+        raise ValueError(f"n is {n}, but must be at least 1")
+    if not 0 <= order < math.inf:
+        raise ValueError(f"order is {order}, but must be a finite number of at least 0")
+    edges, cdf = _coordinate(source, group, lambda profile: _signal(profile, "mmse") ** (1 / (order + 1)))
+    u = torch.linspace(1, 0, n + 2, dtype=torch.float64, device=cdf.device)[1:-1] * cdf[-1]
     return torch.cat((_inverse(cdf, edges, u), cdf.new_zeros(1))).float()
 
 
@@ -146,9 +177,20 @@ def _profile(source: Source, group: int) -> Profile:
     return source if isinstance(source, Profile) else source.profile()
 
 
-def _cumulative(profile: Profile, measure: str, at: Tensor) -> Tensor:
-    """Share of the profile's measure below noise levels that its edges are among."""
-    mass, own = _information(profile, measure), profile.edges
+def _coordinate(
+    source: Source | Sequence[Source], group: int, measure: Callable[[Profile], Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Edges, and the share of the measure below each: the mean over the profiles of a source."""
+    profiles = [_profile(one, group) for one in (source if isinstance(source, list | tuple) else (source,))]
+    if not profiles:
+        raise ValueError("source is empty, but must hold a profile or more")
+    edges = torch.cat([profile.edges for profile in profiles]).unique()
+    return edges, torch.stack([_cumulative(profile.edges, measure(profile), edges) for profile in profiles]).mean(0)
+
+
+def _cumulative(own: Tensor, measure: Tensor, at: Tensor) -> Tensor:
+    """Share of a measure of bins below noise levels that the bins' edges are among."""
+    mass = _normalised(measure)
     cdf = torch.cat((mass.new_zeros(1), mass.cumsum(0)))
     k = (torch.searchsorted(own, at, right=True) - 1).clamp(0, len(mass) - 1)
     fraction = ((at / own[k]).log() / (own[k + 1] / own[k]).log()).clamp(0, 1)
@@ -161,9 +203,9 @@ def _edm(edges: Tensor) -> Tensor:
     return (mass - mass[0]) / (mass[-1] - mass[0])
 
 
-def _information(profile: Profile, measure: str) -> Tensor:
+def _signal(profile: Profile, measure: str) -> Tensor:
     width = (profile.edges[-1] / profile.edges[0]).log() / len(profile.sigma)
-    return _normalised(eager.signal(profile.rate, profile.sigma, width, width.new_tensor(SIGNALS.index(measure))))
+    return eager.signal(profile.rate, profile.sigma, width, width.new_tensor(SIGNALS.index(measure)))
 
 
 def _inverse(cdf: Tensor, edges: Tensor, u: Tensor) -> Tensor:
@@ -171,6 +213,4 @@ def _inverse(cdf: Tensor, edges: Tensor, u: Tensor) -> Tensor:
     mass = cdf[k + 1] - cdf[k]
     fraction = torch.where(mass > 0, (u - cdf[k]) / mass, 0.0).clamp(0, 1)
     logs = edges.log()
-    sigma = (logs[k] + (logs[k + 1] - logs[k]) * fraction).exp()
-    sigma[0] = edges[-1]
-    return sigma
+    return (logs[k] + (logs[k + 1] - logs[k]) * fraction).exp()

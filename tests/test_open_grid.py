@@ -1,0 +1,76 @@
+"""Grids with open ends: against a closed form, and what a first step from pure noise needs."""
+
+import math
+
+import pytest
+import scipy.stats
+import torch
+
+import infonoise_ext as inx
+from infonoise_ext import oracle
+from infonoise_ext.interpolant import mmse_grid, sample_ode
+
+
+@pytest.mark.parametrize("order", [0, 0.5, 1, 2, 3])
+@pytest.mark.parametrize("n", [1, 9, 35])
+def test_on_a_gaussian_nodes_are_quantiles_of_a_beta(order, n):
+    """(d mmse / ds)^q ds is, in x = sigma^2 / (sigma^2 + std^2), x^(q - 1) (1 - x)^(q - 1) dx but for a factor."""
+    std, q = 0.1 + float(torch.rand(())), 1 / (order + 1)
+    low, high = 1e-3 * std, 1e3 * std
+    grid = inx.open_grid(oracle.Gaussian(3, std).profile(low, high, bins=4096), n, order)
+    law = scipy.stats.beta(q, q)
+    ends = [law.cdf(s**2 / (s**2 + std**2)) for s in (low, high)]
+    x = torch.from_numpy(law.ppf([ends[1] - (ends[1] - ends[0]) * i / (n + 1) for i in range(1, n + 1)]))
+    torch.testing.assert_close(grid[:-1].double(), std * (x / (1 - x)).sqrt(), rtol=3e-3, atol=0)
+    assert grid.shape == (n + 1,)
+    assert grid.dtype == torch.float32
+    assert grid[-1] == 0
+
+
+def test_order_0_is_the_mmse_grid_without_its_start():
+    """On modes, whose exact mmse `mmse_grid` inverts by bisection; its step from inf ends where this one starts."""
+    model = oracle.TwoModes(64)
+    exact = mmse_grid(lambda sigma: model.mmse(sigma) if sigma.isfinite().all()
+                      else torch.tensor([model.total_variance], dtype=torch.float64), 11)[1:]  # fmt: skip
+    grid = inx.open_grid(model.profile(1e-3, 1e6, bins=4096), 10, order=0)
+    torch.testing.assert_close(grid.double(), exact, rtol=2e-3, atol=0)
+
+
+def test_length_grid_of_a_closed_range_is_order_1():
+    profile = oracle.TwoModes(64).profile(1e-5, 1e6, bins=2048)
+    closed = inx.info_grid(profile, 12, "length", blend=0.0)
+    assert torch.equal(inx.open_grid(profile, 10, order=1)[:-1], closed[1:-2])
+
+
+def test_range_of_the_profile_moves_levels_little():
+    """They move in when it is cut, by the share of the length that is lost beyond it; a closed grid's move with it."""
+    narrow, wide = (inx.open_grid(oracle.TwoPoint().profile(a, b, 1024), 9) for a, b in ((0.02, 80.0), (1e-3, 1e4)))
+    assert float((narrow[:-1] / wide[:-1]).log().abs().max()) < 0.5
+    assert float((inx.edm_grid(9, 0.02, 80.0) / inx.edm_grid(9, 1e-3, 1e4))[:-1].log().abs().max()) > 3
+
+
+@pytest.mark.parametrize("n", [2, 5, 9])
+def test_from_the_mean_it_errs_less_than_edm_at_few_steps(n):
+    """Exact denoiser of a Gaussian around 3, whose flow is known: x = mean + std noise."""
+    std, mean = 0.7, 3.0
+    noise = torch.randn(200, 4, dtype=torch.float64)
+
+    def denoise(y, sigma):
+        return mean + std**2 / (std**2 + sigma.unsqueeze(1) ** 2) * (y - mean)
+
+    profile = oracle.Gaussian(4, std).profile()
+    errors = [
+        float((sample_ode(denoise, noise, grid, "heun", mean=mean) - mean - std * noise).square().mean().sqrt())
+        for grid in (inx.open_grid(profile, n), inx.edm_grid(n))
+    ]
+    assert errors[0] < 0.5 * errors[1]
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [({"n": 0}, "n is 0"), ({"order": -1}, "order is -1"), ({"order": math.inf}, "order is inf"),
+     ({"order": math.nan}, "order is nan"), ({"source": []}, "source is empty"), ({"group": 1}, "group is 1")],
+)  # fmt: skip
+def test_bad_arguments(bad, words):
+    with pytest.raises(ValueError, match=words):
+        inx.open_grid(**({"source": oracle.TwoPoint().profile(), "n": 5} | bad))
