@@ -27,10 +27,12 @@ struct Params {
   double min_count, coverage, ema, smooth, floor;
   double gate_power, pivot_rule, pivot_value, pivot_span;
   double stratified, rank, world;
+  double signal;
 };
 constexpr int kParams = sizeof(Params) / sizeof(double);
 
 enum PivotRule { kFixed, kOnset, kPowerLaw };
+enum Signal { kEntropy, kRescaled, kMmse, kLength };
 
 // Rows of the `grid` tensor, float64 [kGridRows, K + 1]; the last entry of a row of K values is 0.
 enum GridRow { kEdges, kSigma, kWeight, kBound, kGridRows };

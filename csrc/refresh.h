@@ -81,9 +81,11 @@ INX_HD double filled_rate(const Grid& grid, const double* mmse, int k) {
     m = mmse[above] * ratio * ratio;
   } else if (above == grid.bins) {
     m = mmse[below];
-  } else {
+  } else if (mmse[below] > 0 || mmse[above] > 0) {
     const double low = safe_log(mmse[below]), high = safe_log(mmse[above]);
     m = std::exp(low + (high - low) * (double(k - below) / (above - below)));
+  } else {
+    m = 0;
   }
   const double bound = grid.row(kBound)[k];
   m = m < bound ? m : bound;
@@ -175,19 +177,64 @@ INX_HD double find_pivot(const Team& team, const Params& p, const Grid& grid, co
   return told[0];
 }
 
+// The average of the running maximum from below and the running minimum from above, in place.
+INX_HD void make_isotonic(int bins, double* mmse, double* highest) {
+  highest[0] = mmse[0];
+  for (int k = 1; k < bins; ++k) highest[k] = mmse[k] > highest[k - 1] ? mmse[k] : highest[k - 1];
+  double least = mmse[bins - 1];
+  for (int k = bins - 1; k >= 0; --k) {
+    least = mmse[k] < least ? mmse[k] : least;
+    mmse[k] = (highest[k] + least) / 2;
+  }
+}
+
+// By how much an isotonic mmse rises over bin k; beyond the grid it is proportional to sigma^2, or constant.
+INX_HD double rise(const Params& p, int bins, const double* mmse, int k) {
+  const double below = k > 0 ? mmse[k - 1] : mmse[0] * std::exp(-2 * p.width);
+  const double above = k < bins - 1 ? mmse[k + 1] : mmse[k];
+  const double middle = std::sqrt(mmse[k]);
+  const double low = std::sqrt(below) * middle, high = middle * std::sqrt(above);
+  return high > low * (1 + kSameRate) ? high - low : 0.0;
+}
+
+// Step 6: what the gated table equalises, of every bin, but for a constant factor. Spoils `rho`.
+template <class Team>
+INX_HD void find_signal(const Team& team, const Params& p, const Grid& grid, double* rho, double* signal) {
+  const double* sigma = grid.row(kSigma);
+  if (p.signal == kEntropy || p.signal == kRescaled) {
+    for (int k = team.first(); k < grid.bins; k += team.step())
+      signal[k] = p.signal == kEntropy ? rho[k] : rho[k] * sigma[k];
+    return team.sync();
+  }
+  double* mmse = rho;
+  for (int k = team.first(); k < grid.bins; k += team.step()) mmse[k] = rho[k] * (sigma[k] * sigma[k]);
+  team.sync();
+  if (team.first() == 0) make_isotonic(grid.bins, mmse, signal);
+  team.sync();
+  for (int k = team.first(); k < grid.bins; k += team.step()) {
+    const double mass = rise(p, grid.bins, mmse, k);
+    signal[k] = p.signal == kLength ? std::sqrt(mass) : mass;
+  }
+  team.sync();
+}
+
 // Steps 6 and 7, into the cdf of `g`; false leaves the old table.
 template <class Team>
 INX_HD bool build_table(const Team& team, const Params& p, const Grid& grid, double pivot, const Group& g,
-                        double* rho, double* phi, double* told) {
+                        double* rho, double* signal, double* told) {
   const double *sigma = grid.row(kSigma), *weight = grid.row(kWeight);
   const bool leads = team.first() == 0;
-  double information = 0, kept = 0;
+  double information = 0, whole = 0, kept = 0;
+  for (int k = 0; leads && k < grid.bins; ++k) information += rho[k];
+  team.sync();
+  find_signal(team, p, grid, rho, signal);
+  double* phi = rho;
   for (int k = team.first(); k < grid.bins; k += team.step())
-    phi[k] = rho[k] * gate(sigma[k], pivot, p.gate_power);             // Eqs. 13, 17
+    phi[k] = signal[k] * gate(sigma[k], pivot, p.gate_power);          // Eqs. 13, 17
   team.sync();
-  for (int k = 0; leads && k < grid.bins; ++k) information += rho[k], kept += phi[k];
+  for (int k = 0; leads && k < grid.bins; ++k) whole += signal[k], kept += phi[k];
   team.sync();
-  double* density = rho;
+  double* density = phi;
   for (int k = team.first(); k < grid.bins; k += team.step()) density[k] = phi[k] / weight[k];   // Eq. 16
   team.sync();
   if (leads) {
@@ -207,7 +254,7 @@ INX_HD bool build_table(const Team& team, const Params& p, const Grid& grid, dou
     density[k] = k == grid.bins - 1 || mass > 1 ? 1.0 : mass;
   }
   team.sync();
-  double* change = phi;
+  double* change = signal;
   for (int k = team.first(); k < grid.bins; k += team.step()) {
     change[k] = std::fabs(density[k] - g.cdf[k + 1]);
     g.cdf[k + 1] = density[k];
@@ -218,7 +265,7 @@ INX_HD bool build_table(const Team& team, const Params& p, const Grid& grid, dou
     g.stats[kPivot] = pivot;
     g.stats[kDrift] = drift;
     g.stats[kInformation] = information * p.width;
-    g.stats[kKept] = kept / information;
+    g.stats[kKept] = kept / whole;
   }
   return true;
 }

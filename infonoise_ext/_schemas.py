@@ -13,7 +13,7 @@ tensor      dtype   shape          holds
 ``counters`` int64  [G, 11]        `COUNTERS`: steps, refreshes, skipped samples by cause
 ``rng``     int64   [2]            seed and draw offset of the Philox stream
 ``grid``    float64 [4, K + 1]     `GRID_ROWS`, constant; rows of K values end in a 0
-``params``  float64 [16]           `PARAMS`, constant
+``params``  float64 [17]           `PARAMS`, constant
 =========== ======= ============== ==================================================================
 
 The same layouts stand in ``csrc/core.h``; a test compares them.
@@ -51,6 +51,7 @@ PARAMS = (
     "stratified",
     "rank",
     "world",
+    "signal",
 )
 GRID_ROWS = ("edges", "sigma", "weight", "bound")
 COUNTERS = (
@@ -71,6 +72,7 @@ STATS = ("pivot", "coverage", "drift", "information", "kept")
 MOMENTS = ("count", "sum", "squares")
 STATUSES = ("warm-up", "waiting for coverage", "active", "degenerate profile kept out")
 PIVOT_RULES = ("fixed", "onset", "power_law")
+SIGNALS = ("entropy", "rescaled", "mmse", "length")
 
 EDGE_TOLERANCE = 1e-5
 """Relative distance outside the grid that still counts as rounding and belongs to the end bin."""

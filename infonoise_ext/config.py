@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from ._schemas import SIGNALS
 from .pivot import FixedPivot, Onset, Pivot, PowerLaw
 
 MAX_BINS = 4096
@@ -33,8 +34,12 @@ class InfoNoiseConfig:
         floor: share of log-uniform mixed into every learned table, which keeps all bins measured.
         prior_floor: the same for the table of the warm-up.
         gate_power: n of the gate (Eq. 17).
-        pivot: rule for c of the gate.
+        pivot: rule for c of the gate, read off the entropy rate whatever the signal; None becomes
+            `Onset()` for "entropy" and no gate, `FixedPivot(0.0)`, for the other signals, which have no
+            tail at low noise to keep out.
         sampling: "iid", or "stratified" over all samples of all ranks.
+        signal: what the loss-weighted density equalises, per unit s = log sigma: mmse / sigma^2
+            ("entropy"), mmse / sigma ("rescaled"), d mmse / ds ("mmse") or its square root ("length").
     """
 
     sigma_min: float = 0.002
@@ -50,8 +55,9 @@ class InfoNoiseConfig:
     floor: float = 0.05
     prior_floor: float = 0.1
     gate_power: float = 3.0
-    pivot: Pivot = field(default_factory=Onset)
+    pivot: Pivot = None  # type: ignore[assignment]  # never None once made
     sampling: str = "iid"
+    signal: str = "entropy"
 
     def __post_init__(self) -> None:
         self._need(self.sigma_min >= 1e-30, "sigma_min", "at least 1e-30")
@@ -75,6 +81,9 @@ class InfoNoiseConfig:
         self._need(0 <= self.floor < 1, "floor", "in [0, 1)")
         self._need(0 <= self.prior_floor <= 1, "prior_floor", "in [0, 1]")
         self._need(0 < self.gate_power < 100, "gate_power", "in (0, 100)")
+        self._need(self.signal in SIGNALS, "signal", f"one of {SIGNALS}")
+        if self.pivot is None:
+            object.__setattr__(self, "pivot", _default_pivot(self.signal))
         self._need(isinstance(self.pivot, FixedPivot | Onset | PowerLaw), "pivot", "FixedPivot, Onset or PowerLaw")
         self._need(self.sampling in SAMPLINGS, "sampling", f"one of {SAMPLINGS}")
 
@@ -92,9 +101,19 @@ class InfoNoiseConfig:
         return asdict(self) | {"pivot": repr(self.pivot)}
 
     def with_options(self, options: Mapping[str, Any]) -> InfoNoiseConfig:
-        """A copy with some options replaced; an unknown name raises TypeError listing the known ones."""
+        """A copy with some options replaced; an unknown name raises TypeError listing the known ones.
+
+        Of a config with its signal's default pivot, a copy with another signal gets the other's default.
+        """
         known = [f.name for f in fields(self)]
         for name in options:
             if name not in known:
                 raise TypeError(f"InfoNoise has no option {name!r}; options are {', '.join(known)}")
-        return replace(self, **options)
+        changes = dict(options)
+        if "signal" in options and self.pivot == _default_pivot(self.signal):
+            changes.setdefault("pivot", None)
+        return replace(self, **changes)
+
+
+def _default_pivot(signal: str) -> Pivot:
+    return Onset() if signal == "entropy" else FixedPivot(0.0)

@@ -8,9 +8,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from . import eager
+from ._schemas import SIGNALS
 from .profile import Profile
 
-MEASURES = ("entropy", "rescaled", "mmse")
 EDM_RHO = 7.0
 
 
@@ -25,14 +26,14 @@ class HasProfile(Protocol):
 def info_grid(source: HasProfile | Profile, n: int, measure: str = "rescaled", blend: float = 0.5) -> Tensor:
     """Noise levels of an n-step sampler, equally spaced in a cumulative information coordinate.
 
-    The coordinate has density, per unit log sigma: mmse / sigma^2 ("entropy"), mmse / sigma
-    ("rescaled"), or the fall of mmse itself ("mmse"), blended with that of EDM's rho = 7 grid,
-    sigma^(1/7) (arXiv 2206.00364, Eq. 5). The rate is not gated.
+    The coordinate has density, per unit s = log sigma: mmse / sigma^2 ("entropy"), mmse / sigma
+    ("rescaled"), d mmse / ds ("mmse") or its square root ("length"), blended with that of EDM's
+    rho = 7 grid, sigma^(1/7) (arXiv 2206.00364, Eq. 5). Nothing is gated.
 
     Args:
         source: a schedule, or its `profile()`.
         n: number of steps, at least 1.
-        measure: which information.
+        measure: which information; docs/how-it-works.md says what each equalises.
         blend: share of EDM's density, in [0, 1].
 
     Returns:
@@ -43,8 +44,8 @@ def info_grid(source: HasProfile | Profile, n: int, measure: str = "rescaled", b
     """
     if n < 1:
         raise ValueError(f"n is {n}, but must be at least 1")
-    if measure not in MEASURES:
-        raise ValueError(f"measure is {measure!r}, but must be one of {MEASURES}")
+    if measure not in SIGNALS:
+        raise ValueError(f"measure is {measure!r}, but must be one of {SIGNALS}")
     if not 0 <= blend <= 1:
         raise ValueError(f"blend is {blend}, but must be in [0, 1]")
     profile = source if isinstance(source, Profile) else source.profile()
@@ -125,10 +126,8 @@ def _edm(sigma: Tensor) -> Tensor:
 
 
 def _information(profile: Profile, measure: str) -> Tensor:
-    if measure == "mmse":
-        mmse = (profile.rate * profile.sigma.square()).cummax(0).values
-        return _normalised(mmse.diff(prepend=mmse.new_zeros(1)))
-    return _normalised(profile.rate * (profile.sigma if measure == "rescaled" else 1))
+    width = (profile.edges[-1] / profile.edges[0]).log() / len(profile.sigma)
+    return _normalised(eager.signal(profile.rate, profile.sigma, width, width.new_tensor(SIGNALS.index(measure))))
 
 
 def _inverse(cdf: Tensor, edges: Tensor, u: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from . import eager
-from ._schemas import MOMENTS, STATS
+from ._schemas import MOMENTS, PARAMS, STATS
 from .state import State
 
 
@@ -27,7 +27,7 @@ class Profile:
         standard_error: [K] of the ring means; NaN below two losses.
         rate: [K] entropy rate per unit log sigma, mmse / sigma^2, gaps filled (Eq. 11).
         gate: [K] g(sigma) in [0, 1] (Eq. 17).
-        allocation: [K] normalised gated rate, phi (Eq. 13).
+        allocation: [K] normalised gated signal, phi (Eq. 13); the signal "entropy" is the rate.
         density: [K] of the table that is sampled from (Eq. 16, with its floor).
         cdf: [K + 1] at the edges.
         pivot: c of the gate; 0 is no gate.
@@ -71,8 +71,8 @@ def profile_of(state: State, group: int = 0) -> Profile:
     known = torch.where(mmse.isnan(), -1.0, mmse).unsqueeze(0)
     rate = eager.rate(known, grid, params)[0] if bool((known >= 0).any()) else torch.full_like(sigma, torch.nan)
     gate = eager.gate(pivot, sigma, params)
-    width = params[1]
-    phi = rate * gate
+    width = params[PARAMS.index("width")]
+    phi = eager.signal(rate, sigma, width, params[PARAMS.index("signal")]) * gate
     return Profile(
         sigma=sigma.clone(),
         edges=grid[0].clone(),

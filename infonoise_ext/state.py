@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from ._schemas import COUNTERS, GRID_ROWS, PARAMS, PIVOT_RULES, STATS
+from ._schemas import COUNTERS, GRID_ROWS, PARAMS, PIVOT_RULES, SIGNALS, STATS
 from .config import MAX_STEPS, InfoNoiseConfig
 from .density import Density
 from .weights import evaluate_weight
@@ -96,6 +96,7 @@ def make_params(config: InfoNoiseConfig, rank: int, world: int, refreshes: bool 
         "stratified": config.sampling == "stratified",
         "rank": rank,
         "world": world,
+        "signal": SIGNALS.index(config.signal),
     }
     return torch.tensor([float(named.get(name, getattr(config, name, 0))) for name in PARAMS], dtype=torch.float64)
 

@@ -16,8 +16,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 import infonoise_ext as inx
 from examples.distributed import DenoisingLoss
+from infonoise_ext._schemas import PARAMS
 
 TIMEOUT = timedelta(seconds=200)
+PLACE = [PARAMS.index(name) for name in ("rank", "world")]
 
 
 def launch(world, folder, names):
@@ -136,6 +138,7 @@ def disagreement(rank, folder):
         "warmup": {"warmup": 101 if odd else 100},
         "bins": {"bins": 65 if odd else 64},
         "groups": {"groups": 2 if odd else 1},
+        "signal": {"signal": "length" if odd else "mmse"},
         "weight": {"weight": inx.EDMWeight(1.0 if odd else 0.5)},
         "bound": {"bound": inx.BinaryBound() if odd else None},
         "mean of cdf": {"prior": inx.LogNormal(0.0 if odd else 0.1, 1.0)},
@@ -191,7 +194,7 @@ def checkpoints(rank, folder):
     spread = shared(seed=99 + rank, **options)
     spread.load(folder / "own-0.pt")
     out |= {"learned": torch.equal(spread.state.cdf, table), "placement": (spread.rank, spread.world)}
-    out |= {"params": spread.state.params[-2:].tolist(), "spread": train(spread, 60, 20 + rank)}
+    out |= {"params": spread.state.params[PLACE].tolist(), "spread": train(spread, 60, 20 + rank)}
     out |= {"table": spread.state.cdf.clone(), "summary": spread.summary()}
     pair = dist.new_group([0, 1])
     if rank < 2:
@@ -215,7 +218,7 @@ def load_distributed(rank, folder):
     dcp.load({"schedule": schedule}, checkpoint_id=folder.parent / "two-ranks" / "checkpoint")
     loaded = snapshot(schedule)
     drawn = train(schedule, 60, rank)
-    return {"loaded": loaded, "drawn": drawn, "params": schedule.state.params[-2:].tolist()} | snapshot(schedule)
+    return {"loaded": loaded, "drawn": drawn, "params": schedule.state.params[PLACE].tolist()} | snapshot(schedule)
 
 
 def parallel(rank, wrap, fullgraph):

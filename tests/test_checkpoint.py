@@ -77,6 +77,26 @@ def test_another_grid_is_rebinned_with_a_warning(options):
     assert new.status == "active"
 
 
+def test_a_state_from_before_signals_serves_any_of_them():
+    """Its config names no signal: table and statistics load as they are, the next refresh takes the new signal."""
+    old = inx.InfoNoise(seed=1, prior=inx.LogUniform())
+    train(old, 500)
+    saved = old.state_dict()
+    saved["config"] = {name: value for name, value in saved["config"].items() if name != "signal"}
+    same, other = inx.InfoNoise(seed=2), inx.InfoNoise(seed=2, signal="length", floor=0.0)
+    for schedule in (same, other):
+        schedule.load_state_dict(saved)
+        for name in MUTABLE:
+            assert torch.equal(getattr(schedule.state, name), getattr(old.state, name)), name
+    old.refresh()
+    same.refresh()
+    other.refresh()
+    assert torch.equal(same.state.cdf, old.state.cdf)
+    assert torch.equal(other.state.mmse, old.state.mmse)
+    torch.testing.assert_close(other.profile().density, other.profile().allocation, rtol=1e-12, atol=1e-14)
+    assert other.profile().pivot == 0
+
+
 def test_rebinning_keeps_the_newest_losses_in_order():
     old = inx.InfoNoise(seed=1, capacity=10, min_count=1)
     level = float(old.state.row("sigma")[20])

@@ -8,6 +8,7 @@ from scipy import optimize, stats
 from support import generator
 
 import infonoise_ext as inx
+from infonoise_ext._schemas import SIGNALS
 
 
 def gaussian_mmse(sigma, std):
@@ -40,6 +41,23 @@ def test_learned_density_of_gaussian_data_is_the_exact_one(std, weight):
     exact = torch.cumulative_trapezoid(density, logs)
     exact = torch.cat((torch.zeros(1, dtype=torch.float64), exact)) / exact[-1]
     assert (schedule.cdf(sigma) - exact).abs().max() < 2e-3
+
+
+CUMULATIVE = {  # of Gaussian data of standard deviation s at x = sigma / s, but for a constant factor
+    "entropy": lambda x: (x * x / (1 + x * x)).log() / 2,
+    "rescaled": lambda x: x.atan(),
+    "mmse": lambda x: x * x / (1 + x * x),
+    "length": lambda x: x.atan(),  # the root of d mmse / ds = 2 s^2 x^2 / (1 + x^2)^2
+}
+
+
+@pytest.mark.parametrize("signal", SIGNALS)
+@pytest.mark.parametrize("std", [0.5, 2.0])
+def test_learned_table_of_gaussian_data_is_the_exact_one_of_every_signal(signal, std):
+    schedule = fed(lambda s: gaussian_mmse(s, std), bins=256, floor=0.0, pivot=inx.FixedPivot(0.0), signal=signal)
+    below = CUMULATIVE[signal](schedule.profile().edges / std)
+    exact = (below - below[0]) / (below[-1] - below[0])
+    assert (schedule.profile().cdf - exact).abs().max() < 3e-3
 
 
 def test_learned_density_from_noisy_losses_is_close():

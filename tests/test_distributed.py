@@ -140,7 +140,7 @@ def test_advance_and_the_three_calls_see_the_same_tables(four):
         assert torch.equal(rank["cdf"][0], ranks[0]["cdf"][0])
 
 
-@pytest.mark.parametrize("what", ["warmup", "bins", "groups", "weight", "bound", "mean of cdf", "steps"])
+@pytest.mark.parametrize("what", ["warmup", "bins", "groups", "signal", "weight", "bound", "mean of cdf", "steps"])
 def test_ranks_that_differ_are_told_so_on_every_rank(four, what):
     messages = [rank[what] for rank in of(four, "disagreement")]
     assert len(set(messages)) == 1

@@ -14,6 +14,7 @@ MEASURES = {  # cumulative information of Gaussian data of std 1 at sigma
     "entropy": lambda s: math.log(s) - 0.5 * math.log1p(s * s),
     "rescaled": lambda s: math.atan(s),
     "mmse": lambda s: s * s / (1 + s * s),
+    "length": lambda s: math.sqrt(2) * math.atan(s),
 }
 
 

@@ -19,6 +19,8 @@ from support import (
     take,
 )
 
+from infonoise_ext._schemas import COUNTERS, SIGNALS
+
 RINGS = ("ring", "count", "counters", "grid")
 TABLES = ("mmse", "cdf", "stats", "counters", "grid", "params")
 
@@ -117,12 +119,47 @@ def test_refresh_matches_reference(backend, pivot, smooth, empty):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("signal", range(1, len(SIGNALS)))
+@pytest.mark.parametrize("pivot", [(0, 0.0), (1, 0.2)])
+@pytest.mark.parametrize("smooth", [0, 2.5])
+@pytest.mark.parametrize("empty", [0, 0.3])
+def test_refresh_of_every_signal_matches_reference(backend, signal, pivot, smooth, empty):
+    """Half the refreshes on a profile that falls in places, half on a rising one with flat stretches."""
+    state = make_state(3, signal=signal, pivot_rule=pivot[0], pivot_value=pivot[1], smooth=smooth, seed=signal)
+    state["grid"][3, 5:12] = 1e-3
+    expected = copy_of(state)
+    g = generator(signal + int(smooth))
+    for _ in range(3):
+        rough = rough_moments(state, g, empty)
+        flat = rough.clone()
+        flat[..., 1] = flat[..., 0] * (state["grid"][1, :-1] * 3).round().clamp(min=0.5)
+        for moments in (rough, flat):
+            for target, name in ((state, backend), (expected, "reference")):
+                OPS[name]["refresh_"](moments, *take(target, TABLES))
+            assert_same_state(state, expected)
+    assert (expected["counters"][:, 2] > 0).all()
+
+
+@pytest.mark.parametrize("backend", [*BACKENDS, "reference"])
+@pytest.mark.parametrize("signal", [*range(len(SIGNALS))])
+def test_errors_of_zero_are_no_distribution_with_bins_unmeasured(backend, signal):
+    """An unmeasured bin between two of no error is filled with none, not with the logarithm's floor."""
+    state = make_state(coverage=0.01, signal=signal, pivot_rule=0)
+    before = copy_of(state)
+    moments = torch.zeros(1, 32, 3, dtype=torch.float64)
+    moments[0, 3::4, 0] = 9
+    OPS[backend]["refresh_"](moments.to(DEVICE), *take(state, TABLES))
+    assert torch.equal(state["cdf"], before["cdf"])
+    assert state["counters"][0, COUNTERS.index("degenerates")] == 1
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("case", ["nothing", "zeros", "huge", "one bin", "too few"])
 @pytest.mark.parametrize("rule", [0, 1, 2])
-def test_refresh_of_extreme_moments(backend, case, rule):
-    state = make_state(
-        pivot_rule=rule, pivot_value=[0.2, 0.002, 0.1][rule], coverage=0.02 if case == "one bin" else 0.6
-    )
+@pytest.mark.parametrize("signal", range(len(SIGNALS)))
+def test_refresh_of_extreme_moments(backend, case, rule, signal):
+    coverage = 0.02 if case == "one bin" else 0.6
+    state = make_state(pivot_rule=rule, pivot_value=[0.2, 0.002, 0.1][rule], coverage=coverage, signal=signal)
     moments = torch.zeros(1, 32, 3, dtype=torch.float64)
     if case == "one bin":
         moments[0, 9] = torch.tensor([20.0, 4.0, 1.0])
@@ -182,7 +219,8 @@ def test_icdf_of_nan_is_nan_there_alone(backend, n):
 @pytest.mark.parametrize("rule", [0, 1, 2])
 def test_advance_matches_reference_over_a_run(backend, groups, rule):
     """Forty steps: the sampled sigmas feed the next step, so a slip anywhere would spread."""
-    state = make_state(groups, pivot_rule=rule, pivot_value=[0.1, 0.002, 0.1][rule], seed=rule + 5, ema=0.7)
+    value, signal = [0.1, 0.002, 0.1][rule], 3 * (groups > 1)
+    state = make_state(groups, pivot_rule=rule, pivot_value=value, seed=rule + 5, ema=0.7, signal=signal)
     expected = copy_of(state)
     g = generator(rule)
     sigma, _ = random_batch(state, 60, g)

@@ -7,7 +7,7 @@ import torch
 from support import generator
 
 import infonoise_ext as inx
-from infonoise_ext._schemas import SKIP_CAUSES
+from infonoise_ext._schemas import SIGNALS, SKIP_CAUSES
 
 BACKENDS = ("auto", "eager")
 
@@ -220,6 +220,21 @@ def test_gradients_pass_by():
     assert error.grad is None
 
 
+@pytest.mark.parametrize("signal", SIGNALS)
+def test_only_the_entropy_signal_has_a_gate_unless_one_is_asked_for(signal):
+    default = inx.Onset() if signal == "entropy" else inx.FixedPivot(0.0)
+    asked = inx.PowerLaw()
+    start = inx.InfoNoiseConfig(signal="mmse", bins=32)
+    assert inx.InfoNoiseConfig().signal == "entropy"
+    for config in (inx.InfoNoiseConfig(signal=signal), start.with_options({"signal": signal})):
+        assert config.pivot == default
+        assert config.with_options({"bins": 8}).pivot == default
+        assert inx.InfoNoise(config=config).config.pivot == default
+        assert inx.InfoNoise(config=config, signal=signal, pivot=asked).config.pivot == asked
+    assert inx.InfoNoise(signal=signal).config.pivot == default
+    assert inx.InfoNoiseConfig(signal=signal, pivot=asked).with_options({"signal": "length"}).pivot == asked
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [
@@ -240,6 +255,7 @@ def test_gradients_pass_by():
         ({"gate_power": 0.0}, "gate_power"),
         ({"pivot": 0.2}, "pivot"),
         ({"sampling": "sobol"}, "sampling"),
+        ({"signal": "nats"}, "signal"),
         ({"groups": 0}, "groups"),
         ({"backend": "fast"}, "backend"),
         ({"seed": 2**64}, "seed"),

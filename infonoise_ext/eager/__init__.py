@@ -15,7 +15,7 @@ from .common import param
 from .draw import icdf, philox4x32, sample_
 from .loss import denoising_error, denoising_error_backward
 from .record import bin_stats, observe_
-from .table import gate, rate, refresh_
+from .table import gate, rate, refresh_, signal
 
 __all__ = [
     "advance_",
@@ -29,6 +29,7 @@ __all__ = [
     "rate",
     "refresh_",
     "sample_",
+    "signal",
 ]
 
 

@@ -19,7 +19,7 @@ def _fill(mmse: Tensor, sigma: Tensor) -> Tensor:
     high = mmse.gather(-1, above.clamp(max=bins - 1))
     log_low, log_high = low.clamp(min=TINY).log(), high.clamp(min=TINY).log()
     fraction = (index - below).double() / (above - below).clamp(min=1)
-    between = (log_low + (log_high - log_low) * fraction).exp()
+    between = torch.where(torch.maximum(low, high) > 0, (log_low + (log_high - log_low) * fraction).exp(), 0.0)
     under = high * (sigma / sigma[above.clamp(max=bins - 1)]).square()
     out = torch.where(below < 0, under, torch.where(above == bins, low, between))
     return torch.where(known, mmse, out)
@@ -39,6 +39,32 @@ def rate(mmse: Tensor, grid: Tensor, params: Tensor) -> Tensor:
     sigma = row(grid, "sigma")
     bounded = torch.minimum(_fill(mmse, sigma), row(grid, "bound"))
     return _smooth(bounded / sigma.square(), param(params, "smooth"))
+
+
+def _decrements(mmse: Tensor, width: Tensor) -> Tensor:
+    iso = (mmse.cummax(-1).values + mmse.flip(-1).cummin(-1).values.flip(-1)) / 2
+    below, above = iso[..., :1] * (-2 * width).exp(), iso[..., -1:]
+    roots = torch.cat((below, iso, above), -1).sqrt()
+    edges = roots[..., :-1] * roots[..., 1:]
+    low, high = edges[..., :-1], edges[..., 1:]
+    return torch.where(high > low * (1 + SAME_RATE), high - low, 0.0)
+
+
+def signal(rho: Tensor, sigma: Tensor, width: Tensor, which: Tensor) -> Tensor:
+    """What a schedule or a grid equalises, of every bin, but for a constant factor.
+
+    Args:
+        rho: [..., K] entropy rate per unit log sigma, gaps filled.
+        sigma: [K] bin centres.
+        width: of a bin in log sigma, 0-dimensional float64.
+        which: index in `SIGNALS`, 0-dimensional.
+
+    Returns:
+        [..., K]: rho, rho sigma, the rise of mmse over the bin, or the square root of that rise.
+    """
+    rise = _decrements(rho * sigma.square(), width)
+    signals = torch.stack((rho, rho * sigma, rise, rise.sqrt()))
+    return signals.index_select(0, which.long().view(1)).squeeze(0)
 
 
 def gate(pivot: Tensor, sigma: Tensor, params: Tensor) -> Tensor:
@@ -135,7 +161,8 @@ def refresh_(
     mmse.copy_(torch.where(accepted.unsqueeze(-1) & measured, blended, mmse))
     rho = rate(mmse, grid, params)
     pivot = _pivot(rho, sigma, params)
-    phi = rho * gate(pivot, sigma, params)  # Eq. 13
+    equalised = signal(rho, sigma, param(params, "width"), param(params, "signal"))
+    phi = equalised * gate(pivot, sigma, params)  # Eq. 13
     density = phi / weight  # Eq. 16
     norm, information = density.sum(-1), rho.sum(-1)
     good = accepted & (norm > 0) & norm.isfinite() & information.isfinite()
@@ -145,7 +172,8 @@ def refresh_(
         (torch.zeros_like(cdf[:, :1]), mass.cumsum(-1).clamp(max=1)[:, :-1], torch.ones_like(cdf[:, :1])), -1
     )
     drift = (table - cdf).abs().amax(-1)
-    found = torch.stack((pivot, covered, drift, information * param(params, "width"), phi.sum(-1) / information), -1)
+    kept = phi.sum(-1) / equalised.sum(-1)
+    found = torch.stack((pivot, covered, drift, information * param(params, "width"), kept), -1)
     update = good.unsqueeze(-1).expand_as(stats).clone()
     update[:, STATS.index("coverage")] |= due
     stats.copy_(torch.where(update, found, stats))

@@ -28,8 +28,9 @@ class Params(NamedTuple):
     stratified: float
     rank: float
     world: float
+    signal: float
 
     @classmethod
     def of(cls, params: Tensor) -> Params:
-        """Read a float64 [16] tensor."""
+        """Read a float64 [17] tensor."""
         return cls(**dict(zip(PARAMS, params.tolist(), strict=True)))

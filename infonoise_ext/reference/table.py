@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from .._schemas import COUNTERS, GRID_ROWS, PIVOT_RULES, SAME_RATE, STATS, TINY
+from .._schemas import COUNTERS, GRID_ROWS, PIVOT_RULES, SAME_RATE, SIGNALS, STATS, TINY
 from .params import Params
 
 
@@ -27,7 +28,8 @@ def filled(mmse: list[float], sigma: list[float]) -> list[float]:
         else:
             a, b = below[-1], above[0]
             low, high = math.log(max(mmse[a], TINY)), math.log(max(mmse[b], TINY))
-            out.append(math.exp(low + (high - low) * (k - a) / (b - a)))
+            between = math.exp(low + (high - low) * (k - a) / (b - a))
+            out.append(between if max(mmse[a], mmse[b]) > 0 else 0.0)
     return out
 
 
@@ -105,6 +107,25 @@ def pivot_of(p: Params, rho: list[float], sigma: list[float]) -> float:
     return power_law(p, log_r, sigma, positive[0])
 
 
+def decrements(mmse: list[float], width: float) -> list[float]:
+    """By how much mmse rises over each bin: isotonic first, then at the edges between the centres."""
+    iso = [(max(mmse[: k + 1]) + min(mmse[k:])) / 2 for k in range(len(mmse))]
+    iso = [iso[0] * math.exp(-2 * width), *iso, iso[-1]]  # proportional to sigma^2 below, constant above
+    edges = [math.sqrt(a) * math.sqrt(b) for a, b in pairwise(iso)]
+    return [b - a if b > a * (1 + SAME_RATE) else 0.0 for a, b in pairwise(edges)]
+
+
+def signal_of(p: Params, rho: list[float], sigma: list[float]) -> list[float]:
+    """What the gated table equalises, of every bin, but for a constant factor."""
+    signal = SIGNALS[int(p.signal)]
+    if signal == "entropy":
+        return rho
+    if signal == "rescaled":
+        return [x * s for x, s in zip(rho, sigma, strict=True)]
+    falls = decrements([x * s**2 for x, s in zip(rho, sigma, strict=True)], p.width)
+    return falls if signal == "mmse" else [math.sqrt(x) for x in falls]
+
+
 def table_of(p: Params, phi: list[float], weight: list[float]) -> list[float] | None:
     """The cdf of pi = phi / w mixed with the floor; None when it is not a distribution."""
     density = [f / w for f, w in zip(phi, weight, strict=True)]  # Eq. 16
@@ -150,16 +171,17 @@ def _refresh_group(
     m = [min(x, b) for x, b in zip(filled(mmse.tolist(), sigma), rows["bound"], strict=True)]
     rho = smoothed([x / s**2 for x, s in zip(m, sigma, strict=True)], p.smooth)  # Eq. 11
     c = pivot_of(p, rho, sigma)
-    phi = [x * s**p.gate_power / (s**p.gate_power + c**p.gate_power) for x, s in zip(rho, sigma, strict=True)]
-    table = table_of(p, phi, rows["weight"])  # Eqs. 13, 17
-    if table is None:
+    signal, n = signal_of(p, rho, sigma), p.gate_power
+    phi = [x * s**n / (s**n + c**n) for x, s in zip(signal, sigma, strict=True)]  # Eqs. 13, 17
+    table = table_of(p, phi, rows["weight"])
+    if table is None or not math.isfinite(sum(rho)):
         return _count(counters, "degenerates", 3)
     new = torch.tensor(table, dtype=torch.float64)
     for name, value in (
         ("pivot", c),
         ("drift", float((new - cdf).abs().max())),
         ("information", sum(rho) * width),
-        ("kept", sum(phi) / sum(rho)),
+        ("kept", sum(phi) / sum(signal)),
     ):
         stats[STATS.index(name)] = value
     cdf.copy_(new)

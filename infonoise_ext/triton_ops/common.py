@@ -41,6 +41,18 @@ MAX_BINS = 4096
 
 
 @triton.jit
+def larger(a, b):
+    """For scans."""
+    return tl.maximum(a, b)
+
+
+@triton.jit
+def smaller(a, b):
+    """For scans."""
+    return tl.minimum(a, b)
+
+
+@triton.jit
 def last_at_most(table, x, K: tl.constexpr, KP: tl.constexpr, LOG: tl.constexpr):
     """The last k < K with table[k] <= x, 0 if there is none; KP = 2^LOG >= K."""
     k = tl.zeros_like(x).to(tl.int32)

@@ -8,8 +8,22 @@ from torch import Tensor
 
 from .._checks import check_state
 from .._schemas import COUNTERS, PARAMS, STATS, STATUSES
-from .common import N_COUNTERS, N_MOMENTS, N_STATS, ROW_BOUND, ROW_SIGMA, ROW_WEIGHT, WIDTH, on_device, options, padded
+from .common import (
+    N_COUNTERS,
+    N_MOMENTS,
+    N_STATS,
+    ROW_BOUND,
+    ROW_SIGMA,
+    ROW_WEIGHT,
+    WIDTH,
+    larger,
+    on_device,
+    options,
+    padded,
+    smaller,
+)
 from .pivot import INF, find_pivot, safe_log
+from .signal import find_signal
 
 MIN_COUNT = tl.constexpr(PARAMS.index("min_count"))
 COVERAGE = tl.constexpr(PARAMS.index("coverage"))
@@ -30,18 +44,6 @@ assert STATUSES[1:] == ("waiting for coverage", "active", "degenerate profile ke
 
 
 @triton.jit
-def larger(a, b):
-    """For scans."""
-    return tl.maximum(a, b)
-
-
-@triton.jit
-def smaller(a, b):
-    """For scans."""
-    return tl.minimum(a, b)
-
-
-@triton.jit
 def fill(m, k, sigma, K: tl.constexpr):
     """Estimates of every bin: log-linear between measured ones, sigma^2 below, constant above."""
     known = (m >= 0) & (k < K)
@@ -52,7 +54,7 @@ def fill(m, k, sigma, K: tl.constexpr):
     high = tl.gather(m, next_, 0)
     log_low, log_high = safe_log(low), safe_log(high)
     fraction = (k - below).to(tl.float64) / tl.maximum(above - below, 1).to(tl.float64)
-    out = tl.exp(log_low + (log_high - log_low) * fraction)
+    out = tl.where(tl.maximum(low, high) > 0, tl.exp(log_low + (log_high - log_low) * fraction), 0.0)
     ratio = tl.load(sigma + k, mask=k < K, other=1.0) / tl.load(sigma + next_)
     out = tl.where(above == K, low, out)
     out = tl.where(below < 0, high * (ratio * ratio), out)
@@ -98,8 +100,9 @@ def build_table(rho, k, low, high, cdf, stats, params, grid, K: tl.constexpr):
     sigma = tl.load(grid + ROW_SIGMA * (K + 1) + k, mask=live, other=1.0)
     weight = tl.load(grid + ROW_WEIGHT * (K + 1) + k, mask=live, other=1.0)
     pivot = find_pivot(rho, k, params, grid, K)
-    phi = rho * gate(pivot, sigma, tl.load(params + GATE_POWER))  # Eq. 13
-    density = tl.where(live, phi / weight, 0.0)  # Eq. 16
+    signal = find_signal(rho, k, sigma, params, K)
+    phi = tl.where(live, signal * gate(pivot, sigma, tl.load(params + GATE_POWER)), 0.0)  # Eq. 13
+    density = phi / weight  # Eq. 16
     norm, information = tl.sum(density), tl.sum(rho)
     good = (norm > 0) & (norm < INF) & (tl.abs(information) < INF)
     if good:
@@ -110,7 +113,7 @@ def build_table(rho, k, low, high, cdf, stats, params, grid, K: tl.constexpr):
         tl.store(stats + STAT_PIVOT, pivot)
         tl.store(stats + STAT_DRIFT, tl.max(tl.where(live, tl.abs(table - high), 0.0)))
         tl.store(stats + STAT_INFORMATION, information * tl.load(params + WIDTH))
-        tl.store(stats + STAT_KEPT, tl.sum(tl.where(live, phi, 0.0)) / information)
+        tl.store(stats + STAT_KEPT, tl.sum(phi) / tl.sum(signal))
         tl.debug_barrier()
         tl.store(cdf + 1 + k, table, mask=live)
     return good

@@ -56,6 +56,7 @@ py::dict params_layout() {
   FIELD(log_min); FIELD(width); FIELD(warmup); FIELD(refresh_every); FIELD(min_count); FIELD(coverage);
   FIELD(ema); FIELD(smooth); FIELD(floor); FIELD(gate_power); FIELD(pivot_rule); FIELD(pivot_value);
   FIELD(pivot_span); FIELD(stratified); FIELD(rank); FIELD(world);
+  FIELD(signal);
 #undef FIELD
   return out;
 }
@@ -68,6 +69,7 @@ py::dict enum_layout() {
   out["GRID_ROWS"] = std::vector<int>{kEdges, kSigma, kWeight, kBound};
   out["MOMENTS"] = std::vector<int>{kCount, kSum, kSquares};
   out["PIVOT_RULES"] = std::vector<int>{kFixed, kOnset, kPowerLaw};
+  out["SIGNALS"] = std::vector<int>{kEntropy, kRescaled, kMmse, kLength};
   out["STATUSES"] = std::vector<int>{kWarmup, kWaiting, kActive, kDegenerate};
   return out;
 }
