@@ -2,99 +2,97 @@
 
 python -m experiments.highdim.learned [--short] [--out FILE]; TIME on one core, --short under one minute.
 
-Small denoisers are trained on fresh samples, equal in everything but the noise levels, and judged by the exact one:
-tables in docs/learned-profiles.md. Then sampling grids are made of the profiles that the schedules have learned.
+Small denoisers are trained on fresh samples, equal in everything but the noise levels, and compared with the exact
+one. Then sampling grids are made of the profiles that the schedules have learned, and of rings full of the exact
+denoiser's errors. Tables and answers: docs/learned-profiles.md.
 """
 
 import argparse
 import json
 import platform
+from collections.abc import Callable
 from pathlib import Path
-from statistics import mean, stdev
-from typing import Any
 
 import torch
 from tqdm import tqdm
 
+import infonoise_ext as inx
 from infonoise_ext.oracle import TwoModes
 
 from .figure import save_figure
-from .grids import grids_of
-from .judge import exact, excess, sampled, shares
-from .train import ARMS, BATCH, LEARNED, train
+from .grids import exact_profile, grids_of, rings
+from .judge import exact, excess, masses, sampled, shares
+from .tables import grids_table, settled_table, table, unit_table
+from .train import ARMS, BATCH, LEARNED, settled, train
 
-FULL = {"d": [64, 256, 1024], "steps": 1000, "seeds": [0, 1, 2]}
-SHORT = {"d": [64], "steps": 150, "seeds": [0]}
-COLUMNS = {
-    "mode": ("samples at the modes' noise", "{:.1%}"),
-    "place": ("samples at the place's noise", "{:.1%}"),
-    "excess_odds": ("excess error, odds", "{:.2%}"),
-    "excess_place": ("excess error, place", "{:.2%}"),
-    "weight": ("weight - p", "{:+.4f}"),
-    "variance": ("variance / std² - 1", "{:+.4f}"),
-}
+FULL = {
+    "d": [64, 256, 1024], "steps": 600, "seeds": [0, 1, 2],
+    "unit": [256], "settled": [64, 256, 1024, 4096, 16384, 65536],
+    "profiles": [64, 256, 1024, 16384], "capacities": [64, 256, 1024],
+}  # fmt: skip
+SHORT = {
+    "d": [64], "steps": 60, "seeds": [0], "unit": [], "settled": [64, 1024], "profiles": [64], "capacities": [256],
+}  # fmt: skip
 
 
 def significant(value: float) -> float:
-    return float(f"{value:.4g}")
+    return float(f"{float(value):.4g}")
 
 
-def run(d: int, seed: int, steps: int, progress: Any) -> dict:
+def run(
+    d: int,
+    seed: int,
+    steps: int,
+    progress: Callable[[], object],
+    arms: dict = ARMS,
+    weight: inx.UnitWeight | None = None,
+) -> dict:
     """Train and judge every arm once: plain numbers by arm."""
     model = TwoModes(d)
-    nets, schedules, levels = train(model, list(ARMS.values()), steps, seed, progress=progress)
-    weight = schedules[0].weight(levels)
-    numbers = shares(levels, model)
-    numbers |= {f"loss_{name}": share for name, share in shares(levels, model, weight).items()}
-    numbers |= {f"excess_{name}": value for name, value in excess(nets, len(ARMS), model).items()}
-    numbers |= sampled(nets, len(ARMS), model)
-    arms = {name: {key: significant(v[i]) for key, v in numbers.items()} for i, name in enumerate(ARMS)}
-    for name, schedule in zip(ARMS, schedules, strict=True):
+    nets, schedules, levels = train(model, list(arms.values()), steps, seed, weight, progress)
+    numbers = shares(levels, model) | sampled(nets, len(arms), model, seed=seed)
+    numbers |= {f"excess_{name}": value for name, value in excess(nets, len(arms), model).items()}
+    found: dict = {name: {key: significant(v[i]) for key, v in numbers.items()} for i, name in enumerate(arms)}
+    for name, schedule in zip(arms, schedules, strict=True):
         if name in LEARNED:
-            arms[name]["grids"] = grids_of(schedule.profile(), model)
-    return {"d": d, "seed": seed, "arms": arms}
+            found[name]["grids"] = grids_of(schedule.profile(), model)
+    return {"d": d, "seed": seed, "arms": found}
 
 
-def reference(d: int) -> dict:
-    """What the exact denoiser samples, and the grids of the exact profile."""
+def settled_shares(d: int) -> dict:
+    """Probability of each window under every arm that knows the exact mmse."""
     model = TwoModes(d)
-    numbers = {key: significant(float(value)) for key, value in sampled(exact(model), 1, model).items()}
-    return {"d": d, **numbers}
+    shares_of = {name: masses(settled(model, build), model) for name, build in ARMS.items()}
+    return {name: {key: significant(value) for key, value in of.items()} for name, of in shares_of.items()}
 
 
-def spread(values: list[float], form: str) -> str:
-    """Mean ± standard deviation; the mean alone of a single run."""
-    middle = form.format(mean(values))
-    return middle if len(values) == 1 else f"{middle} ± {form.format(stdev(values)).lstrip('+')}"
+def profiles(d: int, capacities: list[int]) -> dict[str, list]:
+    """Grids of the exact profile, and of rings of several capacities without the error of a network."""
+    model = TwoModes(d)
+    found = {"exact": [grids_of(exact_profile(model), model)]}
+    return found | {f"rings of {capacity}": rings(model, capacity) for capacity in capacities}
 
 
-def table(results: dict) -> str:
-    """Markdown: one block of rows for each d."""
-    lines = ["| d | schedule | " + " | ".join(title for title, _ in COLUMNS.values()) + " |"]
-    lines.append("|---" * (len(COLUMNS) + 2) + "|")
-    for exact_row in results["exact"]:
-        d = exact_row["d"]
-        runs = [run["arms"] for run in results["runs"] if run["d"] == d]
-        for name in ARMS:
-            cells = [spread([run[name][key] for run in runs], form) for key, (_, form) in COLUMNS.items()]
-            lines.append(f"| {d} | {name} | " + " | ".join(cells) + " |")
-        cells = [form.format(exact_row[key]) if key in exact_row else "" for key, (_, form) in COLUMNS.items()]
-        lines.append(f"| {d} | exact denoiser | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def measure(d: list[int], steps: int, seeds: list[int], save: Any) -> dict:
-    """All runs; `save` is given the results after each."""
-    results: dict = {
-        "d": d, "steps": steps, "batch": BATCH, "seeds": seeds,
-        "versions": {"torch": torch.__version__, "python": platform.python_version()},
-        "exact": [reference(dim) for dim in d], "runs": [],
-    }  # fmt: skip
-    with tqdm(total=len(d) * len(seeds) * steps, unit="step") as bar:
-        for seed in seeds:
-            for dim in d:
-                results["runs"].append(run(dim, seed, steps, bar.update))
+def measure(plan: dict, save: Callable[[dict], object]) -> dict:
+    """Everything; `save` is given the results after each run."""
+    results = {name: plan[name] for name in ("d", "steps", "seeds")} | {"batch": BATCH, "runs": []}
+    results["versions"] = {"torch": torch.__version__, "python": platform.python_version()}
+    results["settled"] = {str(d): settled_shares(d) for d in plan["settled"]}
+    results["profiles"] = {str(d): profiles(d, plan["capacities"]) for d in plan["profiles"]}
+    results["exact"] = []
+    for d in plan["d"]:
+        errors = sampled(exact(TwoModes(d)), 1, TwoModes(d))
+        results["exact"].append({name: significant(value) for name, value in errors.items()})
+    results["unit"] = []
+    total = (len(plan["d"]) + len(plan["unit"])) * len(plan["seeds"]) * plan["steps"]
+    with tqdm(total=total, unit="step") as bar:
+        for seed in plan["seeds"]:
+            for d in plan["d"]:
+                results["runs"].append(run(d, seed, plan["steps"], bar.update))
                 save(results)
+            for d in plan["unit"]:
+                results["unit"].append(run(d, seed, plan["steps"], bar.update, LEARNED, inx.UnitWeight()))
+    save(results)
     return results
 
 
@@ -106,13 +104,11 @@ def main() -> None:
     torch.set_num_threads(1)
     out = options.out or Path(f"experiments/results/highdim_learned{'_short' if options.short else ''}.json")
     out.parent.mkdir(parents=True, exist_ok=True)
-
-    def save(results: dict) -> None:
-        out.write_text(json.dumps(results, indent=1) + "\n")
-
-    results = measure(**(SHORT if options.short else FULL), save=save)
+    results = measure(
+        SHORT if options.short else FULL, lambda found: out.write_text(json.dumps(found, indent=1) + "\n")
+    )
     save_figure(results, out.with_suffix(".png"))
-    print(table(results))
+    print(*(show(results) for show in (table, unit_table, settled_table, grids_table)), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Sampling grids of learned profiles, judged on the exact denoiser; and of profiles that only ring noise disturbs."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
-from statistics import mean
 
 import torch
 from torch import Tensor
@@ -11,10 +11,10 @@ import infonoise_ext as inx
 from infonoise_ext.oracle import TwoModes
 
 from .. import mixture, steps
-from .judge import shares
+from .judge import shares, windows
 from .train import SIGMA_MIN, TOP
 
-MEASURES = ("entropy", "rescaled", "mmse", "length")
+MEASURES = ("mmse", "length")
 NODES = 1000
 
 
@@ -23,20 +23,27 @@ def exact_profile(model: TwoModes, bins: int = 64) -> inx.profile.Profile:
     return model.profile(SIGMA_MIN, TOP * math.sqrt(model.dim), bins)
 
 
-def grids_of(profile: inx.profile.Profile, model: TwoModes, measures: tuple[str, ...] = MEASURES) -> dict[str, dict]:
-    """For each measure: shares of its grid's nodes in the windows, and [N_p, N_v], Euler's steps for both tolerances."""
+def grids_of(profile: inx.profile.Profile, model: TwoModes, measures: Sequence[str] = MEASURES) -> dict[str, dict]:
+    """For each measure: shares of its grid's nodes, and [N_p, N_v], Euler's steps for both tolerances.
+
+    Shares are of nodes in each window, "between" the windows and "above" both, where the mmse hardly rises.
+    """
     reduced = mixture.TwoModes(model.dim, model.p, model.std, model.m)
-    found = {}
+    ends, found = windows(model), {}
     for measure in measures:
         nodes = inx.info_grid(profile, NODES, measure, 0.0)[:-1]
+        share = shares(nodes, model) | {
+            "between": ((nodes > ends["place"][1]) & (nodes < ends["mode"][0])).double().mean(),
+            "above": (nodes > ends["mode"][1]).double().mean(),
+        }
         schedule = steps.Schedule(lambda _, measure=measure: lambda n: inx.info_grid(profile, n, measure, 0.0))
         needed = steps.steps_needed(schedule, reduced, "euler")
-        found[measure] = {name: float(share) for name, share in shares(nodes, model).items()} | {"steps": needed}
+        found[measure] = {name: round(float(value), 4) for name, value in share.items()} | {"steps": needed}
     return found
 
 
 def exact_errors(model: TwoModes, sigma: Tensor, generator: torch.Generator) -> Tensor:
-    """|x0 - D*(y)|^2 of one sample at each noise level, of sigma's shape: along mu drawn as it is, across chi-square."""
+    """|x0 - D*(y)|^2 of one sample at each noise level, of sigma's shape: exact along mu, across it a normal sum."""
     total = model.std**2 + sigma.square()
     root = model.m * math.sqrt(model.dim)
     draws = torch.randn(3, *sigma.shape, generator=generator, dtype=torch.float64)
@@ -45,7 +52,7 @@ def exact_errors(model: TwoModes, sigma: Tensor, generator: torch.Generator) -> 
     odds = (root * (x0 + sigma * draws[1]) / total + model.field).tanh()
     along = x0 - (model.std**2 * (x0 + sigma * draws[1]) + sigma.square() * root * odds) / total
     freedom = model.dim - 1
-    across = freedom + math.sqrt(2 * freedom) * draws[2]  # chi-square, as a normal: its mean and variance are exact
+    across = freedom + math.sqrt(2 * freedom) * draws[2]  # chi-square's mean and variance
     return along.square() + model.std**2 * sigma.square() / total * across
 
 
@@ -58,7 +65,7 @@ def ring_profile(model: TwoModes, bins: int, capacity: int, generator: torch.Gen
     return replace(profile, mmse=mmse, mean=mmse, rate=mmse / profile.sigma.square())
 
 
-def rings(model: TwoModes, bins: int, capacity: int, repeats: int = 5) -> dict[str, dict]:
-    """Means over `repeats` rings of what `grids_of` finds, and the exact profile's for comparison."""
-    generator = torch.Generator().manual_seed(bins * capacity)
-    return [grids_of(ring_profile(model, bins, capacity, generator), model, MEASURES[2:]) for _ in range(repeats)]
+def rings(model: TwoModes, capacity: int, repeats: int = 3, bins: int = 64) -> list[dict[str, dict]]:
+    """What `grids_of` finds of `repeats` profiles of rings."""
+    generator = torch.Generator().manual_seed(capacity)
+    return [grids_of(ring_profile(model, bins, capacity, generator), model) for _ in range(repeats)]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,6 +34,12 @@ def shares(sigma: Tensor, model: TwoModes, mass: Tensor | None = None) -> dict[s
     return {name: torch.where((sigma >= low) & (sigma <= high), mass, 0.0).sum(-1) for name, (low, high) in ends}
 
 
+def masses(density: Any, model: TwoModes) -> dict[str, float]:
+    """Probability of each window under a schedule."""
+    ends = {name: density.cdf(torch.tensor(pair, dtype=torch.float64)) for name, pair in windows(model).items()}
+    return {name: float(high - low) for name, (low, high) in ends.items()}
+
+
 @torch.no_grad()
 def excess(
     denoise: Denoise, arms: int, model: TwoModes, levels: int = 16, samples: int = 512, seed: int = 7
@@ -57,7 +64,7 @@ def excess(
     return found
 
 
-def fine_grid(model: TwoModes, steps: int = 64) -> Tensor:
+def fine_grid(model: TwoModes, steps: int = 48) -> Tensor:
     """[steps + 1] levels from TOP sqrt(d) over SIGMA_MIN to 0, uniform in the mean of VP's and VE's flow times."""
     root = math.sqrt(model.dim)
     sigma = torch.logspace(math.log10(TOP * root), math.log10(SIGMA_MIN), 20_001, dtype=torch.float64)
@@ -77,7 +84,7 @@ def noises(model: TwoModes, n: int, generator: torch.Generator) -> Tensor:
 
 @torch.no_grad()
 def sampled(denoise: Denoise, arms: int, model: TwoModes, n: int = 4096, seed: int = 11) -> dict[str, Tensor]:
-    """Errors of n samples by 64 Heun steps from the data's mean, with the same noise for every arm: [arms].
+    """Errors of n samples by 48 Heun steps from the data's mean, with the same noise for every arm: [arms].
 
     "weight" is the share of samples in the mode at +m, less p, and "weight_error" its standard error, from the
     differences between neighbouring strata; "variance" is that of the d - 1 coordinates across mu over std^2, less 1.

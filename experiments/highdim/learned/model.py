@@ -57,7 +57,7 @@ class Denoisers(nn.Module):
     frequency: Tensor
 
     def __init__(
-        self, arms: int, dim: int, sigma_data: float, hidden: int = 64, blocks: int = 2, embedding: int = 64
+        self, arms: int, dim: int, sigma_data: float, hidden: int = 32, blocks: int = 2, embedding: int = 64
     ) -> None:
         super().__init__()
         self.variance = sigma_data**2

@@ -22,7 +22,7 @@ Build = Callable[[TwoModes, Callable, int], Any]
 def infonoise(**options: Any) -> Build:
     def build(model: TwoModes, weight: Callable, seed: int) -> inx.InfoNoise:
         top = TOP * math.sqrt(model.dim)
-        return inx.InfoNoise(SIGMA_MIN, top, weight=weight, seed=seed, backend="eager", **options)
+        return inx.InfoNoise(SIGMA_MIN, top, weight=weight, seed=seed, **options)
 
     return build
 
@@ -45,9 +45,23 @@ def log_uniform(model: TwoModes, weight: Callable, seed: int) -> inx.LogUniform:
 LEARNED: dict[str, Build] = {
     "entropy": infonoise(),
     "entropy, no gate": infonoise(pivot=inx.FixedPivot(0.0)),
+    "rescaled": infonoise(signal="rescaled"),
+    "mmse": infonoise(signal="mmse"),
+    "length": infonoise(signal="length"),
 }
 FIXED: dict[str, Build] = {"EDM": log_normal, "EDM, times sqrt(d)": shifted, "log-uniform": log_uniform}
 ARMS = LEARNED | FIXED
+
+
+def settled(model: TwoModes, build: Build) -> Any:
+    """The schedule once its rings hold the exact mmse: where endless training of a perfect network would end."""
+    schedule = build(model, inx.EDMWeight(root_mean_square(model)), 0)
+    if not isinstance(schedule, inx.InfoNoise):
+        return schedule
+    sigma = schedule.state.row("sigma").repeat(schedule.config.min_count)
+    schedule.observe(sigma, model.mmse(sigma))
+    schedule.refresh()
+    return schedule
 
 
 def root_mean_square(model: TwoModes) -> float:
