@@ -126,7 +126,7 @@ def test_arms_trained_side_by_side_are_separate_runs():
 
 
 def test_short_run_goes_end_to_end(tmp_path, monkeypatch):
-    plan = {"d": [8], "steps": 3, "seeds": [0], "unit": [8], "settled": [8], "profiles": [8], "capacities": [16]}
+    plan = {"d": [8], "steps": 3, "seeds": [0], "unit": [], "settled": [8], "profiles": [8], "capacities": []}
     monkeypatch.setattr(experiment, "SHORT", plan)
     monkeypatch.setattr("sys.argv", ["learned", "--short", "--out", str(tmp_path / "numbers.json")])
     experiment.main()
@@ -137,7 +137,6 @@ def test_short_run_goes_end_to_end(tmp_path, monkeypatch):
         arm = results["runs"][0]["arms"][name]
         assert all(math.isfinite(value) for key, value in arm.items() if key != "grids")
         assert ("grids" in arm) == (name in train.LEARNED)
-    assert len(experiment.unit_table(results).splitlines()) == 2 + len(train.LEARNED)
     assert len(experiment.settled_table(results).splitlines()) == 2 + len(train.ARMS)
-    assert len(experiment.grids_table(results).splitlines()) == 2 + 2 + len(train.LEARNED)
+    assert len(experiment.grids_table(results).splitlines()) == 2 + 1 + len(train.LEARNED)
     assert (tmp_path / "numbers.png").stat().st_size > 10_000

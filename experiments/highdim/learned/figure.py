@@ -7,6 +7,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 STYLES = {
     "entropy": ("#d55e00", "-"),
@@ -19,10 +20,10 @@ STYLES = {
     "log-uniform": ("#cc79a7", "--"),
 }
 PANELS = {
-    "mode": "share of samples at the modes' noise",
-    "place": "share of samples at the place's noise",
-    "excess_odds": "excess error of the odds, relative to the mmse",
-    "excess_place": "excess error of the place, relative to the mmse",
+    "mode": "samples at the modes' noise",
+    "place": "samples at the place's noise",
+    "excess_odds": "excess error of the odds, share of the mmse",
+    "excess_place": "excess error of the place, share of the mmse",
 }
 
 
@@ -38,6 +39,8 @@ def save_figure(results: dict, path: Path) -> None:
         axis.set_title(title, fontsize=10)
         axis.set_xticks(results["d"], [str(d) for d in results["d"]])
         axis.minorticks_off()
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
     for axis in axes[1]:
