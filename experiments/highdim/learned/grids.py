@@ -11,7 +11,7 @@ import infonoise_ext as inx
 from infonoise_ext.oracle import TwoModes
 
 from .. import mixture, steps
-from .judge import shares, windows
+from .judge import shares
 from .train import SIGMA_MIN, TOP
 
 MEASURES = ("mmse", "length")
@@ -24,21 +24,15 @@ def exact_profile(model: TwoModes, bins: int = 64) -> inx.profile.Profile:
 
 
 def grids_of(profile: inx.profile.Profile, model: TwoModes, measures: Sequence[str] = MEASURES) -> dict[str, dict]:
-    """For each measure: shares of its grid's nodes, and [N_p, N_v], Euler's steps for both tolerances.
-
-    Shares are of nodes in each window, "between" the windows and "above" both, where the mmse hardly rises.
-    """
+    """For each measure: shares of its grid's nodes in the windows, and "steps": N_p and N_v, exact denoiser, Euler."""
     reduced = mixture.TwoModes(model.dim, model.p, model.std, model.m)
-    ends, found = windows(model), {}
+    found: dict = {}
     for measure in measures:
         nodes = inx.info_grid(profile, NODES, measure, 0.0)[:-1]
-        share = shares(nodes, model) | {
-            "between": ((nodes > ends["place"][1]) & (nodes < ends["mode"][0])).double().mean(),
-            "above": (nodes > ends["mode"][1]).double().mean(),
-        }
         schedule = steps.Schedule(lambda _, measure=measure: lambda n: inx.info_grid(profile, n, measure, 0.0))
         needed = steps.steps_needed(schedule, reduced, "euler")
-        found[measure] = {name: round(float(value), 4) for name, value in share.items()} | {"steps": needed}
+        found[measure] = {name: round(float(value), 4) for name, value in shares(nodes, model).items()}
+        found[measure]["steps"] = needed
     return found
 
 

@@ -60,7 +60,7 @@ def settled_table(results: dict) -> str:
 
 
 def grids_table(results: dict) -> str:
-    """Grids of profiles: shares of nodes at the modes' noise, above it, at the place's; N_p / N_v."""
+    """Grids of profiles: shares of nodes at the modes' noise, at the place's; N_p / N_v."""
     rows = []
     for d, known in results["profiles"].items():
         runs = [run["arms"] for run in results["runs"] if str(run["d"]) == d]
@@ -72,7 +72,7 @@ def grids_table(results: dict) -> str:
 
 def grid_cell(grids: list[dict], measure: str) -> str:
     found = [grid[measure] for grid in grids]
-    shares = ", ".join(f"{mean(grid[name] for grid in found):.0%}" for name in ("mode", "above", "place"))
+    shares = ", ".join(f"{mean(grid[name] for grid in found):.0%}" for name in ("mode", "place"))
     steps = (reach([grid["steps"][i] for grid in found]) for i in (0, 1))
     return f"{shares}; {' / '.join(steps)}"
 
