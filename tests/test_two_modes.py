@@ -118,7 +118,7 @@ def test_experiment_stops_at_the_least_steps_of_its_ladder(method, path):
     model, rungs = TwoModes(64), [10, 12, 14, 16, 20, 24, 28, 32, 38, 46, 54, 64]
     found = [model.sampled_weight(uniform_grid(n, Linear(1.0)), method, path) for n in [8, *rungs]]
     for needed, wrong in zip(
-        steps.steps_needed("VP uniform", model, method),
+        steps.steps_needed(steps.SCHEDULES["VP uniform"], model, method),
         ([abs(weight - 0.8) > 0.01 for weight, _ in found], [abs(ratio - 1) > 0.05 for _, ratio in found]),
         strict=True,
     ):

@@ -135,12 +135,11 @@ def met(model: TwoModes, schedule: Schedule, grid: Tensor, method: str, edges: T
     return bool((ends[0] <= 0) & (ends[1] >= 0)), abs(ratio - 1) <= VARIANCE_TOLERANCE
 
 
-def steps_needed(name: str, model: TwoModes, method: str) -> list[int | None]:
+def steps_needed(schedule: Schedule, model: TwoModes, method: str) -> list[int | None]:
     """Least N with each error below its bound: there, at every octave above that was tried, and in between.
 
     Octaves are tried up to about four times the larger answer, or to the cap: None if not found by then.
     """
-    schedule = SCHEDULES[name]
     grids = schedule.grid(model)
     # P(z > z*) is within the tolerance of p where the modes' border z* lies between these two noises.
     tail = torch.tensor([model.p + WEIGHT_TOLERANCE, model.p - WEIGHT_TOLERANCE], dtype=torch.float64)
@@ -185,7 +184,7 @@ def measure(dimensions: list[int], methods: list[str]) -> dict:
         for method, name in jobs:
             pairs = []
             for d in dimensions:
-                pairs.append(steps_needed(name, TwoModes(d), method))
+                pairs.append(steps_needed(SCHEDULES[name], TwoModes(d), method))
                 bar.update()
             weight, variance = (list(column) for column in zip(*pairs, strict=True))
             results[method][name] = {
