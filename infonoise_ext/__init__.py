@@ -8,9 +8,11 @@ from .densities import LogitNormal, LogNormal, LogUniform
 from .density import Density
 from .distributed import check_ranks
 from .empirical_bayes import empirical_bayes
+from .features import principal_components
 from .grid import edm_grid, info_grid, log_uniform_grid
 from .loss import denoising_loss
 from .monitor import History
+from .offline import offline_profile
 from .pivot import FixedPivot, Onset, PowerLaw
 from .profile import Profile
 from .schedule import InfoNoise
@@ -43,4 +45,6 @@ __all__ = [
     "empirical_bayes",
     "info_grid",
     "log_uniform_grid",
+    "offline_profile",
+    "principal_components",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -10,8 +11,10 @@ from torch import Tensor
 
 from ._schemas import COUNTERS, STATS, STATUSES
 from .config import InfoNoiseConfig
+from .profile import Profile, profile_of
 from .rebin import rebin
-from .state import MUTABLE, State
+from .state import MUTABLE, State, make_grid, make_params
+from .weights import UnitWeight
 
 VERSION = 1
 FORMAT = "infonoise_ext"
@@ -44,6 +47,31 @@ def load_state_dict(state: State, config: InfoNoiseConfig, saved: dict[str, Any]
             tensors = rebin(tensors, edges, state.edges.cpu(), config)
     for name in MUTABLE:
         getattr(state, name).copy_(tensors[name])
+
+
+def profile_of_saved(saved: dict[str, Any], group: int = 0) -> Profile:
+    """The profile that a schedule with this state gives, less its `bound`, which no state holds.
+
+    Raises:
+        ValueError: not a state of `InfoNoise`, or of a version that is not known, or group is not in [0, G).
+    """
+    tensors = _checked(saved)
+    config = _config_of(saved)
+    with torch.device("cpu"):
+        grid = make_grid(config, UnitWeight(), None)
+        params = make_params(config, rank=0, world=1)
+    if not torch.equal(grid[0], tensors.pop("edges")):
+        raise ValueError("config and edges are damaged: they disagree")
+    return profile_of(State(**tensors, grid=grid, params=params), group)
+
+
+def _config_of(saved: dict[str, Any]) -> InfoNoiseConfig:
+    """The options that the state was saved under, but for the pivot's rule: the pivot itself is in the stats."""
+    known = {f.name for f in fields(InfoNoiseConfig)} - {"pivot"}
+    try:
+        return InfoNoiseConfig(**{name: value for name, value in saved["config"].items() if name in known})
+    except (KeyError, AttributeError, TypeError) as error:
+        raise ValueError("config is missing or damaged") from error
 
 
 def _checked(saved: dict[str, Any]) -> dict[str, Tensor]:

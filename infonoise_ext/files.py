@@ -5,34 +5,43 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
-import uuid
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .checkpoint import FORMAT
+from ._atomic import write_whole
+from .checkpoint import FORMAT, profile_of_saved
+from .profile import Profile
 
 SAFETENSORS = ".safetensors"
 _CHECKSUM = "checksum"
 
 
 def save(saved: dict[str, Any], path: Path) -> None:
-    """Write to a temporary file beside `path`, then rename: a crash leaves the old file whole."""
+    """Write a state dictionary: to safetensors where the path ends so, else as `torch.save` does."""
     frozen = {k: v.detach().to("cpu", copy=True) if isinstance(v, Tensor) else v for k, v in saved.items()}
-    path = path.resolve()  # through a link, to the file that it names
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    write_whole(path, _to_safetensors(frozen) if path.suffix == SAFETENSORS else _to_torch(frozen))
+
+
+def read_profile(path: Path, group: int = 0) -> Profile:
+    """What `Profile.save` or, of one of its groups, `InfoNoise.save` wrote: the content tells which.
+
+    Raises:
+        OSError: the file cannot be opened.
+        ModuleNotFoundError: a .safetensors file without the library.
+        ValueError: the file is damaged or something else, or it has no such group.
+    """
+    if path.suffix != SAFETENSORS and path.read_bytes()[:1] == b"{":
+        if group != 0:
+            raise ValueError(f"group is {group}, but {path} holds a single profile")
+        return Profile.load(path)
+    saved = read(path)
     try:
-        with partial.open("xb") as file:
-            file.write(_to_safetensors(frozen) if path.suffix == SAFETENSORS else _to_torch(frozen))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+        return profile_of_saved(saved, group)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, TypeAlias
 
 import torch
 from torch import Tensor
 
 from . import eager
 from ._schemas import SIGNALS
+from .files import read_profile
 from .profile import Profile
 
 EDM_RHO = 7.0
@@ -23,7 +27,12 @@ class HasProfile(Protocol):
         ...
 
 
-def info_grid(source: HasProfile | Profile, n: int, measure: str = "rescaled", blend: float = 0.5) -> Tensor:
+Source: TypeAlias = "HasProfile | Profile | str | os.PathLike[str]"
+
+
+def info_grid(
+    source: Source | Sequence[Source], n: int, measure: str = "rescaled", blend: float = 0.5, group: int = 0
+) -> Tensor:
     """Noise levels of an n-step sampler, equally spaced in a cumulative information coordinate.
 
     The coordinate has density, per unit s = log sigma: mmse / sigma^2 ("entropy"), mmse / sigma
@@ -31,16 +40,21 @@ def info_grid(source: HasProfile | Profile, n: int, measure: str = "rescaled", b
     rho = 7 grid, sigma^(1/7) (arXiv 2206.00364, Eq. 5). Nothing is gated.
 
     Args:
-        source: a schedule, or its `profile()`.
+        source: a schedule or an oracle, a profile, or the path of a file that `Profile.save` or
+            `InfoNoise.save` wrote (which holds no `bound`). Of several, such as the features that
+            `offline_profile` tells apart, each gets the same total of its measure; where ranges differ
+            the grid spans them all.
         n: number of steps, at least 1.
         measure: which information; docs/how-it-works.md says what each equalises.
         blend: share of EDM's density, in [0, 1].
+        group: which of a schedule in a file; of one in memory take `schedule.profile(group)`.
 
     Returns:
         [n + 1] float32 descending from the top of the grid to its bottom, then 0.
 
     Raises:
-        ValueError: an argument out of range, or a profile that has measured nothing.
+        OSError: a file cannot be opened.
+        ValueError: an argument out of range, a file that holds neither, or a profile that has measured nothing.
     """
     if n < 1:
         raise ValueError(f"n is {n}, but must be at least 1")
@@ -48,11 +62,14 @@ def info_grid(source: HasProfile | Profile, n: int, measure: str = "rescaled", b
         raise ValueError(f"measure is {measure!r}, but must be one of {SIGNALS}")
     if not 0 <= blend <= 1:
         raise ValueError(f"blend is {blend}, but must be in [0, 1]")
-    profile = source if isinstance(source, Profile) else source.profile()
-    mass = (1 - blend) * _information(profile, measure) + blend * _edm(profile.sigma)
-    cdf = torch.cat((mass.new_zeros(1), mass.cumsum(0)))
+    profiles = [_profile(one, group) for one in (source if isinstance(source, list | tuple) else (source,))]
+    if not profiles:
+        raise ValueError("source is empty, but must hold a profile or more")
+    edges = torch.cat([profile.edges for profile in profiles]).unique()
+    information = torch.stack([_cumulative(profile, measure, edges) for profile in profiles]).mean(0)
+    cdf = (1 - blend) * information + blend * _edm(edges)
     u = torch.linspace(1, 0, n, dtype=torch.float64, device=cdf.device) * cdf[-1] if n > 1 else cdf[-1:]
-    return torch.cat((_inverse(cdf, profile.edges, u), cdf.new_zeros(1))).float()
+    return torch.cat((_inverse(cdf, edges, u), cdf.new_zeros(1))).float()
 
 
 def edm_grid(n: int, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = EDM_RHO) -> Tensor:
@@ -121,8 +138,27 @@ def _normalised(mass: Tensor) -> Tensor:
     return mass / total
 
 
-def _edm(sigma: Tensor) -> Tensor:
-    return _normalised(sigma ** (1 / EDM_RHO))
+def _profile(source: Source, group: int) -> Profile:
+    if isinstance(source, str | os.PathLike):
+        return read_profile(Path(source), group)
+    if group != 0:
+        raise ValueError(f"group is {group}, but chooses from a file alone: give schedule.profile({group})")
+    return source if isinstance(source, Profile) else source.profile()
+
+
+def _cumulative(profile: Profile, measure: str, at: Tensor) -> Tensor:
+    """Share of the profile's measure below noise levels that its edges are among."""
+    mass, own = _information(profile, measure), profile.edges
+    cdf = torch.cat((mass.new_zeros(1), mass.cumsum(0)))
+    k = (torch.searchsorted(own, at, right=True) - 1).clamp(0, len(mass) - 1)
+    fraction = ((at / own[k]).log() / (own[k + 1] / own[k]).log()).clamp(0, 1)
+    return cdf[k] + mass[k] * fraction
+
+
+def _edm(edges: Tensor) -> Tensor:
+    """Share of the density sigma^(1 / 7) below the edges."""
+    mass = edges ** (1 / EDM_RHO)
+    return (mass - mass[0]) / (mass[-1] - mass[0])
 
 
 def _information(profile: Profile, measure: str) -> Tensor:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
+import os
 from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from . import eager
+from ._atomic import write_whole
 from ._schemas import MOMENTS, PARAMS, STATS
 from .state import State
+
+FORMAT, VERSION = "infonoise_ext.profile", 1
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,9 @@ class Profile:
         density: [K] of the table that is sampled from (Eq. 16, with its floor).
         cdf: [K + 1] at the edges.
         pivot: c of the gate; 0 is no gate.
+
+    Raises:
+        ValueError: curves of other lengths, or edges that do not ascend from above 0.
     """
 
     sigma: Tensor
@@ -47,10 +59,103 @@ class Profile:
     cdf: Tensor
     pivot: float
 
+    def __post_init__(self) -> None:
+        edges = self.edges
+        if (
+            edges.dim() != 1
+            or len(edges) < 2
+            or not bool((edges[0] > 0) & (edges.diff() > 0).all() & (edges[-1] < math.inf))
+        ):
+            raise ValueError(f"edges must be 2 or more finite numbers that ascend from above 0, got {edges}")
+        for name in _CURVES:
+            wanted = len(edges) - (name not in ("edges", "cdf"))
+            if getattr(self, name).shape != (wanted,):
+                raise ValueError(f"{name} must have shape [{wanted}], got {list(getattr(self, name).shape)}")
+
+    @classmethod
+    def from_mmse(cls, edges: Tensor, sigma: Tensor, mmse: Tensor, standard_error: Tensor, count: Tensor) -> Profile:
+        """Of a measured or known mmse: what a schedule without gate, floor and loss weight would make of it.
+
+        Args:
+            edges: [K + 1] float64 bin edges, uniform in log sigma.
+            sigma: [K] centres, where the mmse was taken.
+            mmse: [K] finite and at least 0, in any units.
+            standard_error: [K] of the mmse.
+            count: [K] of samples that it is the mean of.
+
+        Raises:
+            ValueError: a value out of range, or shapes that do not fit.
+        """
+        good = mmse.isfinite() & (mmse >= 0)
+        if not bool(good.all()):
+            raise ValueError(f"mmse must be finite and at least 0, got {float(mmse[~good][0])}")
+        rate = mmse / sigma.square()  # Eq. 11
+        mass = rate / rate.sum()
+        density = mass * len(sigma) / (edges[-1] / edges[0]).log()
+        return cls(
+            sigma=sigma,
+            edges=edges,
+            count=count,
+            seen=count,
+            mean=mmse,
+            mmse=mmse,
+            standard_error=standard_error,
+            rate=rate,
+            gate=torch.ones_like(sigma),
+            allocation=density,
+            density=density,
+            cdf=torch.cat((mass.new_zeros(1), mass.cumsum(0))),
+            pivot=0.0,
+        )
+
     def to_dict(self) -> dict[str, list[float] | float]:
         """Lists and numbers, for JSON."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {name: value if isinstance(value, float) else value.tolist() for name, value in values.items()}
+        return {name: getattr(self, name).tolist() for name in _CURVES} | {"pivot": self.pivot}
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a JSON file, complete or absent, from which `load` restores every bit; null stands for NaN."""
+        values = {name: _without_nan(value) for name, value in self.to_dict().items()}
+        saved = {"format": FORMAT, "version": VERSION, "checksum": _checksum(values), **values}
+        write_whole(Path(path), json.dumps(saved, allow_nan=False).encode())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Profile:
+        """What `save` wrote.
+
+        Raises:
+            OSError: the file cannot be opened.
+            ValueError: the file is damaged, of another kind or of another version.
+        """
+        content = Path(path).read_bytes()
+        try:
+            return cls._from_json(content)
+        except Exception as error:
+            raise ValueError(f"{path} is not a file that Profile.save wrote, or it is damaged: {error}") from error
+
+    @classmethod
+    def _from_json(cls, content: bytes) -> Profile:
+        saved = json.loads(content)
+        if not isinstance(saved, dict) or saved.get("format") != FORMAT:
+            raise ValueError("the key 'format' is missing or different")
+        if saved.get("version") != VERSION:
+            raise ValueError(f"it has version {saved.get('version')!r}, but this release reads {VERSION}")
+        values: dict[str, Any] = {name: saved.get(name) for name in (*_CURVES, "pivot")}
+        if saved.get("checksum") != _checksum(values):
+            raise ValueError("its checksum is wrong")
+        curves = {name: [math.nan if x is None else x for x in values[name]] for name in _CURVES}
+        tensors = {name: torch.tensor(x, dtype=torch.float64, device="cpu") for name, x in curves.items()}
+        return cls(**tensors, pivot=values["pivot"])
+
+
+_CURVES = tuple(f.name for f in fields(Profile) if f.name != "pivot")
+
+
+def _without_nan(value: list[float] | float) -> list[float | None] | float:
+    return [None if math.isnan(x) else x for x in value] if isinstance(value, list) else value
+
+
+def _checksum(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def profile_of(state: State, group: int = 0) -> Profile:

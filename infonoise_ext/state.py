@@ -53,15 +53,20 @@ class State:
         return self.grid[GRID_ROWS.index(name), :-1]
 
 
+def edges_and_centres(config: InfoNoiseConfig) -> tuple[Tensor, Tensor]:
+    """Bin edges [K + 1], each exactly a float32, and centres [K] in sigma: float64 on the CPU."""
+    steps = torch.arange(config.bins + 1, dtype=torch.float64, device="cpu")
+    low = math.log(config.sigma_min)
+    return (low + config.width * steps).exp().float().double(), (low + config.width * (steps[:-1] + 0.5)).exp()
+
+
 def make_grid(
     config: InfoNoiseConfig, weight: Callable[[Tensor], Tensor], bound: Callable[[Tensor], Tensor] | None
 ) -> Tensor:
     """The constant `grid` tensor on the CPU."""
-    low = math.log(config.sigma_min)
-    steps = torch.arange(config.bins + 1, dtype=torch.float64)
-    centres = (low + config.width * (steps[:-1] + 0.5)).exp()
+    edges, centres = edges_and_centres(config)
     grid = torch.zeros(len(GRID_ROWS), config.bins + 1, dtype=torch.float64)
-    grid[0] = (low + config.width * steps).exp().float().double()
+    grid[0] = edges
     grid[1, :-1] = centres
     grid[2, :-1] = evaluate_weight(weight, centres)
     grid[3, :-1] = math.inf if bound is None else evaluate_bound(bound, centres)

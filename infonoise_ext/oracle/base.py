@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ..config import InfoNoiseConfig
 from ..profile import Profile
-from ..state import make_grid
-from ..weights import UnitWeight, _number
+from ..state import edges_and_centres
+from ..weights import _number
 
 
 class Estimate(NamedTuple):
@@ -130,28 +130,9 @@ class Oracle(ABC):
         Raises:
             ValueError: a range or number of bins that `InfoNoise` would refuse.
         """
-        config = InfoNoiseConfig(sigma_min=sigma_min, sigma_max=sigma_max, bins=bins)
-        edges, sigma = make_grid(config, UnitWeight(), None)[:2]
-        sigma = sigma[:-1]
+        edges, sigma = edges_and_centres(InfoNoiseConfig(sigma_min=sigma_min, sigma_max=sigma_max, bins=bins))
         mmse, error = self.mmse_estimate(sigma)
-        rate = mmse / sigma.square()
-        mass = rate / rate.sum()
-        nothing = torch.zeros_like(sigma)
-        return Profile(
-            sigma=sigma,
-            edges=edges,
-            count=nothing,
-            seen=nothing,
-            mean=mmse,
-            mmse=mmse,
-            standard_error=error,
-            rate=rate,
-            gate=torch.ones_like(sigma),
-            allocation=mass / config.width,
-            density=mass / config.width,
-            cdf=torch.cat((mass.new_zeros(1), mass.cumsum(0))),
-            pivot=0.0,
-        )
+        return Profile.from_mmse(edges, sigma, mmse, error, torch.zeros_like(sigma))
 
 
 def _of_any_shape(estimate: Callable[[Tensor], Estimate], sigma: Tensor | float) -> Estimate:
