@@ -3,6 +3,7 @@
 import json
 import math
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
@@ -143,6 +144,12 @@ def test_verdicts():
     assert [tables.verdict(*cell) for cell in tables.log_ratios(edm, half)] == [-1, -1]
     assert [tables.verdict(*cell) for cell in tables.log_ratios(mixed, edm)] == [0, 0]
     assert next(tables.log_ratios(half, edm))[0] == pytest.approx(-math.log(2))
+
+
+def test_the_page_shows_the_results():
+    root = Path(__file__).parent.parent
+    results = json.loads((root / "experiments" / "results" / "grids.json").read_text())
+    assert tables.table(results) in (root / "docs" / "inference-grids.md").read_text()
 
 
 def test_a_small_run(tmp_path, capsys, monkeypatch):

@@ -119,9 +119,9 @@ def dna() -> DataSet:
 
 
 LOADERS: dict[str, Callable[[], DataSet]] = {
-    "digits": digits,
-    "binary digits": binary_digits,
     "patches": patches,
+    "digits": digits,
     "mnist": mnist,
+    "binary digits": binary_digits,
     "dna": dna,
 }
