@@ -153,7 +153,6 @@ def test_the_page_shows_the_results():
 
 
 def test_a_small_run(tmp_path, capsys, monkeypatch):
-    pytest.importorskip("matplotlib")
     monkeypatch.setattr(compare, "STEPS", {"heun": (2, 5), "dpm++2m": (3, 6), "euler": (3, 6)})
     monkeypatch.setattr(compare, "SAMPLED", {"heun": (2, 5), "dpm++2m": (6,)})
     monkeypatch.setattr(compare, "EXACT", 24)

@@ -63,21 +63,27 @@ def study(data: DataSet, net: nn.Module, online: inx.Profile, paired: int, judge
     fine = [inx.info_grid(known.offline, n, "length", blend=0.5) for n in (EXACT, CONVERGED)]
     exact, converged = end_points(fine[0], "heun", paired), end_points(fine[1], "heun", judged)
     mean = data.mean if centred else None
+    error, scores = compare(known, lambda *which: end_points(*which, mean), exact, quality, judged)
+    return {
+        "std": rounded(data.std), "error": error, "quality": scores, "converged": quality(converged),
+        "sigma": known.offline.sigma.tolist(), "mmse": [rounded(m) for m in known.offline.mmse.tolist()],
+        "nodes": {name: [rounded(level) for level in rule(known, SHOWN).tolist()] for name, rule in RULES.items()},
+    }  # fmt: skip
+
+
+def compare(known: Known, end_points, exact: Tensor, quality: Quality, judged: int) -> tuple[dict, dict]:
+    """Errors and scores by method and rule, at each number of steps; the first samples are those of exact."""
     error: dict = {method: {name: [] for name in RULES} for method in STEPS}
     scores: dict = {method: {name: [] for name in JUDGED_BY_SAMPLES} for method in SAMPLED}
     for method, steps in STEPS.items():
         for name, rule in RULES.items():
             for n in steps:
                 sampled = n in SAMPLED.get(method, ()) and name in JUDGED_BY_SAMPLES
-                y = end_points(rule(known, n), method, judged if sampled else paired, mean)
-                error[method][name].append(rounded(relative_error(y[:paired], exact)))
+                y = end_points(rule(known, n), method, judged if sampled else len(exact))
+                error[method][name].append(rounded(relative_error(y[: len(exact)], exact)))
                 if sampled:
                     scores[method][name].append(quality(y))
-    return {
-        "std": rounded(data.std), "error": error, "quality": scores, "converged": quality(converged),
-        "sigma": known.offline.sigma.tolist(), "mmse": [rounded(m) for m in known.offline.mmse.tolist()],
-        "nodes": {name: [rounded(level) for level in rule(known, SHOWN).tolist()] for name, rule in RULES.items()},
-    }  # fmt: skip
+    return error, scores
 
 
 def rounded(value: float) -> float:
