@@ -1,0 +1,83 @@
+"""The grids that are compared: from a network's profile and a number of steps to noise levels."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+import infonoise_ext as inx
+from infonoise_ext import Profile, eager
+from infonoise_ext._schemas import SIGNALS
+
+from .network import SIGMA_MAX, SIGMA_MIN
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a trained network.
+
+    Attributes:
+        offline: the frozen network's profile, on training samples.
+        online: what the schedule had measured when the training ended.
+    """
+
+    offline: Profile
+    online: Profile
+
+
+Rule = Callable[[Known, int], Tensor]
+
+
+def by_order(profile: Profile, order: int) -> Profile:
+    """A profile whose "entropy" grid has density (d mmse / d log sigma)^(1 / (order + 1)).
+
+    Order 0 is the measure "mmse", order 1 is "length".
+    """
+    width = (profile.edges[-1] / profile.edges[0]).log() / len(profile.sigma)
+    rise = eager.signal(profile.rate, profile.sigma, width, torch.tensor(SIGNALS.index("mmse")))
+    return replace(profile, rate=rise ** (1 / (order + 1)))
+
+
+def open_grid(profile: Profile, n: int, measure: str) -> Tensor:
+    """The n nodes between n + 1 equal steps from pure noise to the data, and 0.
+
+    A closed grid spends a node on each end of the profile's range, wherever that range was put. Here the
+    ends are limits: the first step, from pure noise, is exact where the denoised sample is still the mean,
+    and takes no evaluation; the last, to 0, is as long as the others.
+    """
+    closed = inx.info_grid(profile, n + 2, measure, blend=0.0)
+    return torch.cat((closed[1:-2], closed[-1:]))
+
+
+def closed(measure: str, blend: float = 0.0) -> Rule:
+    return lambda known, n: inx.info_grid(known.offline, n, measure, blend)
+
+
+def second_order(known: Known, n: int) -> Tensor:
+    return open_grid(by_order(known.offline, 2), n, "entropy")
+
+
+def edm_between(known: Known, n: int) -> Tensor:
+    """EDM's density in the range that `second_order` finds: what the range alone is worth."""
+    levels = second_order(known, n)
+    return inx.edm_grid(n, float(levels[-2]), float(levels[0]))
+
+
+EDM, DEFAULT, BEST, RANGE = "EDM, rho 7", "rescaled, half EDM", "order 2, open", "EDM, range of order 2"
+RULES: dict[str, Rule] = {
+    EDM: lambda known, n: inx.edm_grid(n, SIGMA_MIN, SIGMA_MAX),
+    "log-uniform": lambda known, n: inx.log_uniform_grid(n, SIGMA_MIN, SIGMA_MAX),
+    "entropy": closed("entropy"),
+    "rescaled": closed("rescaled"),
+    DEFAULT: closed("rescaled", 0.5),
+    "mmse": closed("mmse"),
+    "length": closed("length"),
+    "order 2": lambda known, n: inx.info_grid(by_order(known.offline, 2), n, "entropy", 0.0),
+    "mmse, open": lambda known, n: open_grid(known.offline, n, "mmse"),
+    "length, open": lambda known, n: open_grid(known.offline, n, "length"),
+    BEST: second_order,
+    "order 2, open, online": lambda known, n: open_grid(by_order(known.online, 2), n, "entropy"),
+    RANGE: edm_between,
+}
+JUDGED_BY_SAMPLES = (EDM, DEFAULT, "length", BEST, RANGE)
