@@ -18,7 +18,7 @@ constexpr int kMaxBins = 4096;
 constexpr double kTiny = 1e-300;          // floor of every logarithm's argument
 constexpr double kEdgeTolerance = 1e-5;   // relative; a sigma this far outside is rounding
 constexpr double kWidestRow = 2;          // bins up to this wide in log sigma are drawn from in float32
-constexpr double kSameRate = 1e-9;        // relative; rates this close differ by rounding
+constexpr double kSameRate = 1e-9;        // relative; rates or mmse this close differ by rounding
 
 // `params` tensor, float64 [kParams].
 struct Params {

@@ -78,7 +78,7 @@ EDGE_TOLERANCE = 1e-5
 """Relative distance outside the grid that still counts as rounding and belongs to the end bin."""
 
 SAME_RATE = 1e-9
-"""Relative distance at which two rates differ by rounding only."""
+"""Relative distance at which two rates, or two mmse, differ by rounding only."""
 
 TINY = 1e-300
 """Floor of every logarithm's argument."""

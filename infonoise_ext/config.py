@@ -35,8 +35,8 @@ class InfoNoiseConfig:
         prior_floor: the same for the table of the warm-up.
         gate_power: n of the gate (Eq. 17).
         pivot: rule for c of the gate, read off the entropy rate whatever the signal; None becomes
-            `Onset()` for "entropy" and no gate, `FixedPivot(0.0)`, for the other signals, which have no
-            tail at low noise to keep out.
+            `Onset()` for "entropy" and no gate, `FixedPivot(0.0)`, for the other signals, which vanish at
+            low noise where mmse falls as sigma^2.
         sampling: "iid", or "stratified" over all samples of all ranks.
         signal: what the loss-weighted density equalises, per unit s = log sigma: mmse / sigma^2
             ("entropy"), mmse / sigma ("rescaled"), d mmse / ds ("mmse") or its square root ("length").

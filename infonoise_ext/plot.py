@@ -48,7 +48,8 @@ def schedule_figure(schedule: InfoNoise, group: int = 0) -> Figure:
     width = schedule.config.width
     prior = schedule._prior_table.diff() / width
     bottom.stairs(prior.numpy(), profile.edges.numpy(), color=GREY, lw=1.2, ls="--", label="prior")
-    bottom.stairs(profile.allocation.numpy(), profile.edges.numpy(), color=BLUE, lw=1.2, label="allocation φ")
+    allocation = f"allocation φ, {schedule.config.signal}"
+    bottom.stairs(profile.allocation.numpy(), profile.edges.numpy(), color=BLUE, lw=1.2, label=allocation)
     bottom.set(ylabel="per unit log σ", xlabel="noise level σ", ylim=(0, None))
     bottom.legend(frameon=False, fontsize=9)
     status = schedule.status if isinstance(schedule.status, str) else schedule.status[group]

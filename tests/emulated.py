@@ -30,6 +30,10 @@ PLANTED = {
     "tile_edge": ("last < b.size ? last : b.size", "last < b.size ? last + BUG : b.size"),
     "strip_edge": ("i + 32 * j < end ? key_of", "i + 32 * j + BUG < end ? key_of"),
     "skipped_tile": ("+ column[index * row] > kept)", "+ column[index * row] > kept + BUG)"),
+    "missing_signal_barrier": (
+        "make_isotonic(grid.bins, mmse, signal);\n  team.sync();",
+        "make_isotonic(grid.bins, mmse, signal);\n  if (!BUG) team.sync();",
+    ),
     "early_offset": ("seen / kTicket == readers - 1", "(BUG || seen / kTicket == readers - 1)"),
 }
 PLANTED_IN_LOSS = {
@@ -42,12 +46,14 @@ PLANTED_IN_LOSS = {
     "fold_edge": ("j < count; j += blockDim.x)", "j < count - BUG; j += blockDim.x)"),
     "zero_scale": ("factor == 0 ?", "factor == 0 && !BUG ?"),
 }
-"""Bugs by name: a text of csrc/*.cuh, which must occur there once, and the text with the bug."""
+"""Bugs by name: a text of the CUDA sources, which must occur there once, and the text with the bug."""
 
 
 def plant(sources: Path, folder: Path) -> None:
     """Write the CUDA sources with every bug, each asleep until `bug` names it."""
-    texts = {path.name: path.read_text() for path in (*sources.glob("*.cuh"), sources / "launch.h")}
+    texts = {
+        path.name: path.read_text() for path in (*sources.glob("*.cuh"), sources / "launch.h", sources / "refresh.h")
+    }
     for name, (right, wrong) in (PLANTED | PLANTED_IN_LOSS).items():
         found = [file for file, text in texts.items() if right in text]
         assert len(found) == 1, f"{name}: the text it changes is in {found}"

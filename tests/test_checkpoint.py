@@ -132,6 +132,18 @@ def test_copies_and_pickles_go_their_own_way(duplicate):
         assert tensor._dynamo_static_input_type == "unguarded"
 
 
+def test_a_pickle_from_before_signals_goes_on():
+    schedule, twin = (inx.InfoNoise(seed=1, rank=1, world=3, sampling="stratified") for _ in range(2))
+    for one in (schedule, twin):
+        train(one, 120)
+    schedule.state.params = schedule.state.params[:-1].clone()
+    object.__delattr__(schedule.config, "signal")
+    loaded = pickle.loads(pickle.dumps(schedule))
+    assert loaded.config == twin.config
+    assert torch.equal(loaded.state.params, twin.state.params)
+    assert torch.equal(train(loaded, 100), train(twin, 100))
+
+
 def damage(state, name, value):
     state = copy.deepcopy(state)
     state[name] = value

@@ -19,6 +19,8 @@ from support import (
     take,
 )
 
+from infonoise_ext._schemas import SIGNALS
+
 RINGS = ("ring", "count", "counters", "grid")
 TABLES = ("mmse", "cdf", "stats", "counters", "grid", "params")
 DRAW = ("cdf", "rng", "grid", "params")
@@ -120,7 +122,7 @@ def test_observe_reads_every_dtype_and_stride(emulated, dtype):
 
 
 def test_widest_grid_fits_in_shared_memory(emulated):
-    state = make_state(bins=4096, capacity=2, warmup=1, refresh_every=1, coverage=0.1, min_count=1, smooth=2)
+    state = make_state(bins=4096, capacity=2, warmup=1, refresh_every=1, coverage=0.1, min_count=1, smooth=2, signal=3)
     expected = copy_of(state)
     batch = random_batch(state, 2000, generator(4))
     drawn = Emulated(emulated, 2, threads=128).advance_(*take(state, ADVANCE), *batch, None, None, 64, None)
@@ -145,8 +147,9 @@ def test_bin_stats_is_the_reference(emulated, capacity):
 @pytest.mark.parametrize("rule", [(0, 0.3), (1, 0.002), (2, 0.02)])
 @pytest.mark.parametrize("smooth", [0, 2.5])
 @pytest.mark.parametrize("empty", [0, 0.3])
-def test_refresh_is_the_reference(emulated, rule, smooth, empty):
-    state = make_state(3, pivot_rule=rule[0], pivot_value=rule[1], smooth=smooth, coverage=0.3)
+@pytest.mark.parametrize("signal", range(len(SIGNALS)))
+def test_refresh_is_the_reference(emulated, rule, smooth, empty, signal):
+    state = make_state(3, pivot_rule=rule[0], pivot_value=rule[1], smooth=smooth, coverage=0.3, signal=signal)
     state["grid"][3, 5:12] = 1e-3
     expected = copy_of(state)
     g = generator(rule[0])
@@ -211,7 +214,7 @@ def test_icdf_is_the_reference(emulated, dtype):
 
 def caught(op, seed):
     """Whether a step on fresh data raises or differs from the reference."""
-    expected = make_state(2, bins=12, capacity=5, warmup=1, refresh_every=1, coverage=0.1, min_count=1)
+    expected = make_state(2, bins=12, capacity=5, warmup=1, refresh_every=1, coverage=0.1, min_count=1, signal=2)
     state = copy_of(expected)
     batch = inputs(expected, 260, generator(seed))
     rest = (260, torch.arange(260) % 2)

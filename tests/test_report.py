@@ -18,6 +18,7 @@ from test_schedule import gaussian_mmse
 
 import infonoise_ext as inx
 from infonoise_ext.__main__ import main
+from infonoise_ext._schemas import SIGNALS
 from infonoise_ext.monitor import CURVES
 from infonoise_ext.report import find_warnings, page_of, read_run
 from infonoise_ext.report.page import MAX_VALUES, payload
@@ -173,10 +174,12 @@ def test_degenerate_profile(tmp_path):
     assert f"{int(schedule.summary()['degenerates'])} in all" in found["Degenerate profile"]
 
 
-@pytest.mark.parametrize(("error", "collapsed"), [(floored, True), (None, False)])
-def test_low_noise_collapse(tmp_path, error, collapsed):
-    """Without a gate: the rate of a constant error rises as 1 / sigma^2; that of Gaussian data is flat."""
-    schedule = recorded(tmp_path / "run.jsonl", 300, error, pivot=inx.FixedPivot(0.0))
+@pytest.mark.parametrize("signal", SIGNALS)
+@pytest.mark.parametrize("error", [floored, None])
+def test_low_noise_collapse(tmp_path, error, signal):
+    """Without a gate: a constant error over sigma^2 or sigma rises at low noise; its differences vanish."""
+    collapsed = error is not None and signal in ("entropy", "rescaled")
+    schedule = recorded(tmp_path / "run.jsonl", 300, error, pivot=inx.FixedPivot(0.0), signal=signal)
     found = warned(tmp_path / "run.jsonl")
     assert ("Low-noise collapse" in found) == collapsed == (schedule.summary()["mass_lowest_decade"] > 0.5)
     if collapsed:

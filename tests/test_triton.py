@@ -17,7 +17,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 import infonoise_ext as inx
 from infonoise_ext import eager, reference, triton_ops
-from infonoise_ext._schemas import SCHEMAS
+from infonoise_ext._schemas import COUNTERS, SCHEMAS, SIGNALS
 from infonoise_ext.triton_ops import advance, draw, observe, record_many
 
 # numpy's, for the logarithm of a pivot of 0 and the mean of a sum of 1e308, both of which are meant
@@ -159,11 +159,37 @@ def test_refresh(pivot, smooth, empty):
     assert (expected["counters"][:, 2] > 0).all()
 
 
+@pytest.mark.parametrize("signal", range(1, len(SIGNALS)))
+@pytest.mark.parametrize(("smooth", "empty"), [(0, 0), (2.5, 0.3)])
+def test_refresh_of_every_signal(signal, smooth, empty):
+    state = make_state(2, bins=27, coverage=0.3, pivot_rule=0, smooth=smooth, signal=signal, seed=signal)
+    expected = copy_of(state)
+    moments = rough_moments(state, generator(signal), empty)
+    flat = moments.clone()
+    flat[..., 1] = flat[..., 0] * (state["grid"][1, :-1] * 3).round().clamp(min=0.5)
+    for each in (moments, flat):
+        for target, ops in ((state, triton_ops), (expected, reference)):
+            ops.refresh_(each, *take(target, TABLES))
+        assert_same_state(state, expected)
+    assert (expected["counters"][:, 2] == 2).all()
+
+
+def test_errors_of_zero_are_no_distribution_with_bins_unmeasured():
+    state = make_state(coverage=0.01, pivot_rule=0)
+    before = copy_of(state)
+    moments = torch.zeros(1, 32, 3, dtype=torch.float64)
+    moments[0, 3::4, 0] = 9
+    triton_ops.refresh_(moments, *take(state, TABLES))
+    assert torch.equal(state["cdf"], before["cdf"])
+    assert state["counters"][0, COUNTERS.index("degenerates")] == 1
+
+
 @pytest.mark.parametrize("rule", [1, 2])
 @pytest.mark.parametrize("bins", [1, 2, 513, 4096])
 def test_refresh_of_any_number_of_bins(bins, rule):
     """Against eager torch: the reference's loops are quadratic in the bins."""
-    state = make_state(bins=bins, pivot_rule=rule, pivot_value=[0.0, 0.002, 0.05][rule], smooth=1.0)
+    value = [0.0, 0.002, 0.05][rule]
+    state = make_state(bins=bins, pivot_rule=rule, pivot_value=value, smooth=1.0, signal=3 * (rule == 2))
     expected = copy_of(state)
     moments = rough_moments(state, generator(bins), 0.3 if bins > 2 else 0)
     triton_ops.refresh_(moments, *take(state, TABLES))

@@ -41,7 +41,7 @@ def rate(mmse: Tensor, grid: Tensor, params: Tensor) -> Tensor:
     return _smooth(bounded / sigma.square(), param(params, "smooth"))
 
 
-def _decrements(mmse: Tensor, width: Tensor) -> Tensor:
+def _rise(mmse: Tensor, width: Tensor) -> Tensor:
     iso = (mmse.cummax(-1).values + mmse.flip(-1).cummin(-1).values.flip(-1)) / 2
     below, above = iso[..., :1] * (-2 * width).exp(), iso[..., -1:]
     roots = torch.cat((below, iso, above), -1).sqrt()
@@ -62,7 +62,7 @@ def signal(rho: Tensor, sigma: Tensor, width: Tensor, which: Tensor) -> Tensor:
     Returns:
         [..., K]: rho, rho sigma, the rise of mmse over the bin, or the square root of that rise.
     """
-    rise = _decrements(rho * sigma.square(), width)
+    rise = _rise(rho * sigma.square(), width)
     signals = torch.stack((rho, rho * sigma, rise, rise.sqrt()))
     return signals.index_select(0, which.long().view(1)).squeeze(0)
 

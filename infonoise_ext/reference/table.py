@@ -107,7 +107,7 @@ def pivot_of(p: Params, rho: list[float], sigma: list[float]) -> float:
     return power_law(p, log_r, sigma, positive[0])
 
 
-def decrements(mmse: list[float], width: float) -> list[float]:
+def rise_of(mmse: list[float], width: float) -> list[float]:
     """By how much mmse rises over each bin: isotonic first, then at the edges between the centres."""
     iso = [(max(mmse[: k + 1]) + min(mmse[k:])) / 2 for k in range(len(mmse))]
     iso = [iso[0] * math.exp(-2 * width), *iso, iso[-1]]  # proportional to sigma^2 below, constant above
@@ -122,8 +122,8 @@ def signal_of(p: Params, rho: list[float], sigma: list[float]) -> list[float]:
         return rho
     if signal == "rescaled":
         return [x * s for x, s in zip(rho, sigma, strict=True)]
-    falls = decrements([x * s**2 for x, s in zip(rho, sigma, strict=True)], p.width)
-    return falls if signal == "mmse" else [math.sqrt(x) for x in falls]
+    rise = rise_of([x * s**2 for x, s in zip(rho, sigma, strict=True)], p.width)
+    return rise if signal == "mmse" else [math.sqrt(x) for x in rise]
 
 
 def table_of(p: Params, phi: list[float], weight: list[float]) -> list[float] | None:

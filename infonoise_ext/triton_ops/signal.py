@@ -5,14 +5,13 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .._schemas import PARAMS, SAME_RATE, SIGNALS
+from .._schemas import PARAMS, SIGNALS
 from .common import WIDTH, larger, smaller
+from .pivot import CLOSE, INF
 
 SIGNAL = tl.constexpr(PARAMS.index("signal"))
 RESCALED = tl.constexpr(SIGNALS.index("rescaled"))
 LENGTH = tl.constexpr(SIGNALS.index("length"))
-CLOSE = tl.constexpr(SAME_RATE)
-INF = tl.constexpr(float("inf"))
 assert SIGNALS == ("entropy", "rescaled", "mmse", "length")
 
 

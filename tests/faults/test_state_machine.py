@@ -26,6 +26,7 @@ from support import MUTABLE, assert_same_sigma, assert_same_state, generator, ra
 
 import infonoise_ext as inx
 from infonoise_ext import reference
+from infonoise_ext._schemas import SIGNALS
 
 SEEDS = st.integers(0, 2**32)
 SIZES = st.sampled_from([0, 1, 2, 7, 30, 64])
@@ -44,6 +45,7 @@ CONFIGS = st.fixed_dictionaries(
         "floor": st.sampled_from([0.0, 0.05]),
         "pivot": st.sampled_from([inx.Onset(), inx.PowerLaw(), inx.FixedPivot(0.0), inx.FixedPivot(0.5)]),
         "sampling": st.sampled_from(["iid", "stratified"]),
+        "signal": st.sampled_from(SIGNALS),
     }
 )
 BAD_CALLS = {

@@ -10,7 +10,7 @@ import torch
 from support import ADVANCE, copy_of, generator, make_state, random_batch, take
 
 from infonoise_ext import ops
-from infonoise_ext._schemas import SCHEMAS
+from infonoise_ext._schemas import SCHEMAS, SIGNALS
 
 SIZES = (0, 700, 2**16 + 1)
 RTOL = {torch.float32: 1e-5, torch.float64: 1e-9}
@@ -21,7 +21,7 @@ class Inputs:
 
     def __init__(self, size, groups):
         g = generator(size + groups)
-        often = {"warmup": 1, "refresh_every": 1, "coverage": 0.05}
+        often = {"warmup": 1, "refresh_every": 1, "coverage": 0.05, "signal": SIGNALS.index("length")}
         self.size, self.state = size, make_state(groups, capacity=16, device="cpu", **often)
         sigma, error = random_batch(self.state, size, g)
         self.group = torch.randint(0, groups, (size,), generator=g) if groups > 1 else None

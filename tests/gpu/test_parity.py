@@ -18,6 +18,7 @@ from support import (
 )
 
 import infonoise_ext as inx
+from infonoise_ext._schemas import SIGNALS
 
 SIZES = (0, 1, 13, 700, 4096, 2**16, 2**16 + 1, 2**20)
 LARGE = (2**16, 2**16 + 1)
@@ -115,9 +116,10 @@ def test_draws(backend, groups, stratified, n):
 
 
 @pytest.mark.parametrize("backend", ["auto", "eager", *(["triton"] if "triton" in BACKENDS else [])])
-def test_cpu_and_gpu_train_alike(backend):
+@pytest.mark.parametrize("signal", SIGNALS)
+def test_cpu_and_gpu_train_alike(backend, signal):
     """One seed, two devices, thirty steps: the same levels, and every loss in the same bin."""
-    options = {"warmup": 5, "refresh_every": 4, "weight": inx.EDMWeight(0.5), "seed": 11}
+    options = {"warmup": 5, "refresh_every": 4, "weight": inx.EDMWeight(0.5), "seed": 11, "signal": signal}
     here, there = inx.InfoNoise(**options), inx.InfoNoise(device=DEVICE, backend=backend, **options)
     sigma = here.sample(3000)
     assert_same_sigma(there.sample(3000).cpu(), sigma)
