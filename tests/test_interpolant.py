@@ -2,10 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import special
 from support import generator
 
 import infonoise_ext as inx
@@ -15,6 +17,7 @@ from infonoise_ext.interpolant import (
     Trigonometric,
     dilated_ve_grid,
     dilated_vp_grid,
+    length_grid,
     merged_grid,
     mmse_grid,
     uniform_grid,
@@ -126,6 +129,28 @@ def test_mmse_grid_of_gaussian_data(sigma_max):
     assert grid[0] == sigma_max
 
 
+@pytest.mark.parametrize("sigma_max", [math.inf, 20.0, 0.01])
+@pytest.mark.parametrize("order", [1, 2, 5])
+def test_length_grid_of_gaussian_data(order, sigma_max):
+    """dmmse/ds = 2 s^2 v (1 - v), v = sigma^2 / (s^2 + sigma^2): its power q has the integral Beta(q, q) in v.
+
+    For order 1 that is arctan(sigma / s).
+    """
+    s, q = 0.7, 1 / (order + 1)
+    top = 1 / (1 + (s / sigma_max) ** 2)
+    for n in (2, 50, 3000):
+        grid = length_grid(lambda sigma: s * s / (1 + (s / sigma).square()), n, sigma_max, order)
+        assert (grid[0], grid[-1]) == (sigma_max, 0)
+        share = np.arange(n - 1, 0, -1) / n
+        v = torch.from_numpy(special.betaincinv(q, q, share * special.betainc(q, q, top)))
+        # The upper half by symmetry: v there is too near 1.
+        rest = torch.from_numpy(special.betaincinv(q, q, 1 - share * special.betainc(q, q, top)))
+        torch.testing.assert_close(grid[1:-1], s * (v / rest).sqrt(), rtol=1e-4, atol=0)
+        if order == 1:
+            angle = math.atan(sigma_max / s) * torch.from_numpy(share)
+            torch.testing.assert_close(grid[1:-1], s * angle.tan(), rtol=3e-6, atol=0)
+
+
 @pytest.mark.parametrize(
     "grid",
     [
@@ -135,6 +160,7 @@ def test_mmse_grid_of_gaussian_data(sigma_max):
         dilated_ve_grid(9, 64),
         merged_grid(9, 64),
         mmse_grid(lambda sigma: 1 / (1 + sigma.square().reciprocal()), 9),
+        length_grid(lambda sigma: 1 / (1 + sigma.square().reciprocal()), 9, order=2),
     ],
 )
 def test_grids_fall_from_pure_noise_to_none(grid):
@@ -171,6 +197,11 @@ def test_edm_and_log_uniform_grids():
         (lambda: mmse_grid(lambda s: s, 4, -1.0), "sigma_max must be"),
         (lambda: mmse_grid(lambda s: 0.3 + 1 / (1 + s**-2), 8), "mmse must rise continuously"),
         (lambda: mmse_grid(lambda s: torch.where(s.isinf(), 9.0, 1 / (1 + s**-2)), 8), "mmse must rise continuously"),
+        (lambda: length_grid(lambda s: 1 / (1 + s**-2), 0), "n is 0"),
+        (lambda: length_grid(lambda s: 1 / (1 + s**-2), 4, order=0), "order is 0"),
+        (lambda: length_grid(lambda s: 1 / (1 + s**-2), 4, 0.0), "sigma_max must be"),
+        (lambda: length_grid(lambda s: s, 4), "mmse must be a finite"),
+        (lambda: length_grid(lambda s: 1e-3 + 1 / (1 + s**-2), 8), "mmse must rise continuously"),
         (lambda: inx.edm_grid(0), "n is 0"),
         (lambda: inx.edm_grid(4, 2.0, 1.0), "sigma_min"),
         (lambda: inx.edm_grid(4, rho=0.0), "rho is 0"),

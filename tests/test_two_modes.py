@@ -6,8 +6,10 @@ import pytest
 import torch
 from support import generator
 
-from experiments.highdim import steps
+from experiments.highdim import laws, steps
+from experiments.highdim.ladder import below, between, exponent
 from experiments.highdim.mixture import TwoModes
+from experiments.highdim.schedules import SCHEDULES
 from infonoise_ext.interpolant import (
     Linear,
     Trigonometric,
@@ -35,7 +37,7 @@ def test_weights_and_variances_of_two_modes(case):
     """The published weights were read off a grid of quantiles, hence 4e-5; the variances are exact."""
     d, name, n = case
     grid = uniform_grid(n, Linear(1.0)) if name == "uniform" else dilated_vp_grid(n, d)
-    weight, ratio = TwoModes(d).sampled_weight(grid)
+    weight, ratio = TwoModes(d).sampled(grid)
     assert abs(weight - PUBLISHED[case][0]) < 4e-5
     assert math.isclose(ratio, PUBLISHED[case][1], rel_tol=1e-12)
 
@@ -58,7 +60,7 @@ def test_reduced_map_is_the_sampler_in_all_dimensions():
     y = sample_ode(denoise, noise, grid, "heun", mean=(2 * p - 1) * modes[0])
     torch.testing.assert_close(y.mean(1) * d**0.5, along, rtol=1e-10, atol=1e-10)
     across = (y - y.mean(1, keepdim=True)) / (noise - noise.mean(1, keepdim=True))
-    torch.testing.assert_close(across, torch.full_like(y, s * ratio**0.5), rtol=1e-9, atol=0)
+    torch.testing.assert_close(across, (s * ratio.sqrt()).expand_as(y), rtol=1e-9, atol=0)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +69,7 @@ def test_reduced_map_is_the_sampler_in_all_dimensions():
 def test_weight_error_of_vp_depends_on_sqrt_d_over_n_alone(r, errors):
     """Published at three d, to their last digit; their limit is nu' = nu + r tanh(h + r k nu), k = 0, 1, ..."""
     for d, expected in zip((1024, 16384, 262144), errors, strict=True):
-        weight, _ = TwoModes(d).sampled_weight(uniform_grid(round(d**0.5 / r), Linear(1.0)))
+        weight, _ = TwoModes(d).sampled(uniform_grid(round(d**0.5 / r), Linear(1.0)))
         assert abs(weight - 0.8 - expected) < (6e-4 if r == 2 else 6e-5)
     low, high = -9.0, 9.0
     for _ in range(50):
@@ -82,7 +84,7 @@ def test_weight_error_of_vp_depends_on_sqrt_d_over_n_alone(r, errors):
 def test_variance_error_of_ve_depends_on_sqrt_d_over_n_alone(r, ratios):
     """Published at three d, to their last digit; in the limit the nodes are r j, and DDIM's gain a product over j."""
     for d, expected in zip((1024, 16384, 262144), ratios, strict=True):
-        _, ratio = TwoModes(d).sampled_weight(uniform_grid(round(d**0.5 / r), Linear(d**0.5)))
+        _, ratio = TwoModes(d).sampled(uniform_grid(round(d**0.5 / r), Linear(d**0.5)))
         assert abs(1 - ratio - expected) < 6e-4
     std = r * 100_000 * math.prod(1 - r * r * j / (0.25 + r * r * j * j) for j in range(1, 100_001))
     assert abs((std / 0.5) ** 2 - ratio) < 2e-3
@@ -108,7 +110,7 @@ def test_exact_mmse_of_two_modes():
 
 def test_mmse_decrements_need_no_more_steps_in_higher_dimension():
     for d in (256, 16384):
-        weight, _ = TwoModes(d).sampled_weight(mmse_grid(TwoModes(d).mmse, 28))
+        weight, _ = TwoModes(d).sampled(mmse_grid(TwoModes(d).mmse, 28))
         assert abs(weight - 0.8) < 0.01
 
 
@@ -116,10 +118,73 @@ def test_mmse_decrements_need_no_more_steps_in_higher_dimension():
 def test_experiment_stops_at_the_least_steps_of_its_ladder(method, path):
     """It asks two noises whether the weight is close enough; here the weight itself is found, by bisection."""
     model, rungs = TwoModes(64), [10, 12, 14, 16, 20, 24, 28, 32, 38, 46, 54, 64]
-    found = [model.sampled_weight(uniform_grid(n, Linear(1.0)), method, path) for n in [8, *rungs]]
+    found = [model.sampled(uniform_grid(n, Linear(1.0)), method, path) for n in [8, *rungs]]
     for needed, wrong in zip(
-        steps.steps_needed(steps.SCHEDULES["VP uniform"], model, method),
+        steps.steps_needed(SCHEDULES["VP uniform"], model, method),
         ([abs(weight - 0.8) > 0.01 for weight, _ in found], [abs(ratio - 1) > 0.05 for _, ratio in found]),
         strict=True,
     ):
         assert needed == rungs[max(i for i, bad in enumerate(wrong) if bad)]
+
+
+def test_length_grid_needs_as_many_steps_in_any_dimension():
+    """From d = 256 to 16384 at most a rung more, where the rescaled measure needs 2^3 times more for the weight."""
+    for name, method in (("InfoGrid length", "euler"), ("length grid", "euler"), ("length grid, order 2", "heun")):
+        few, many = (steps.steps_needed(SCHEDULES[name], TwoModes(d), method) for d in (256, 16384))
+        assert all(below(n) <= before for n, before in zip(many, few, strict=True)), (name, few, many)
+    few, many = (steps.steps_needed(SCHEDULES["InfoGrid rescaled"], TwoModes(d), "euler")[0] for d in (256, 16384))
+    assert 6 < many / few < 10
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
+def test_exponent_and_its_range_from_rungs(power):
+    """Steps of an exact power law, rounded up to the ladder: the range holds the power, and reaches 0.09 at most."""
+    rungs = sorted(n for octave in range(2, 16) for n in (2**octave, *between(2**octave)))
+    assert [below(n) for n in rungs[1:]] == rungs[:-1]
+    dimensions = [64, 256, 1024, 4096, 16384, 65536]
+    for scale in torch.rand(20).tolist():
+        needed = [min(n for n in rungs if n >= 10 * (1 + scale) * (d / 64) ** power) for d in dimensions]
+        slope, low, high = exponent(dimensions, needed)
+        assert low - 1e-3 <= power <= high + 1e-3
+        assert 0 < high - slope < 0.09
+    assert exponent([64, 256, 1024], [4, None, 8]) is None
+
+
+SHARES = {  # grid: shares of its nodes above sqrt(d) / 5 and below 5 s, at d = 256, 4096, 65536
+    "VP uniform": [(0.238, 0.714), (0.072, 0.714), (0.019, 0.714)],
+    "VE uniform": [(0.833, 0.135), (0.833, 0.038), (0.833, 0.010)],
+    "VP dilated, kappa 3": [(0.531, 0.440), (0.513, 0.375), (0.504, 0.361)],
+    "VE dilated, kappa 3": [(0.556, 0.360), (0.437, 0.401), (0.422, 0.413)],
+    "VP + VE merged": [(0.536, 0.425), (0.453, 0.376), (0.426, 0.362)],
+    "EDM, top 10 sqrt(d)": [(0.535, 0.441), (0.512, 0.346), (0.494, 0.274)],
+    "log-uniform": [(0.346, 0.632), (0.309, 0.563), (0.278, 0.507)],
+    "InfoGrid entropy": [(0.0026, 0.996), (0.0002, 0.996), (0.0, 0.996)],
+    "InfoGrid rescaled": [(0.141, 0.833), (0.037, 0.863), (0.0093, 0.871)],
+    "mmse grid": [(0.726, 0.270), (0.720, 0.270), (0.719, 0.270)],
+}
+
+
+@pytest.mark.parametrize("name", SHARES)
+def test_shares_published(name):
+    """To their last digit, and by the grid's own share of steps: 20000 nodes."""
+    for d, published in zip((256, 4096, 65536), SHARES[name], strict=True):
+        for share, expected in zip(laws.shares(name, d), published, strict=True):
+            assert abs(share - expected) < 1.1e-3
+
+
+@pytest.mark.parametrize(("d", "errors"), [(1024, (0.184, 0.0732, 0.0321)), (16384, (0.178, 0.0695, 0.0310))])
+def test_collapse_of_the_rescaled_grid_published(d, errors):
+    model = TwoModes(d)
+    grids = SCHEDULES["InfoGrid rescaled"].grid(model)
+    for r, expected in zip((2, 1, 0.5), errors, strict=True):
+        weight, _ = model.sampled(grids(round(d**0.5 / r)))
+        assert abs(weight - 0.8 - expected) < 2e-3
+
+
+def test_mismatch_published():
+    """First order in the mean without it, second order with it; and EDM's top of 80."""
+    for top, bare, centred in ((1.0, -0.125, 0.054), (30.0, -0.0055, 0.0001)):
+        got = laws.mismatch(top)
+        assert abs(got[0] - bare) < 6e-4
+        assert abs(got[1] - centred) < 6e-4
+    assert max(abs(a - b) for a, b in zip(laws.top_80(16384), (0.634, 0.904), strict=True)) < 1.1e-3

@@ -1,4 +1,4 @@
-"""The figure of `steps`: steps against dimension, one line a grid."""
+"""The figures of `steps` and of `laws`."""
 
 from pathlib import Path
 
@@ -6,40 +6,89 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
 
 SHOWN = {
     "VP uniform": ("#d55e00", "-"),
     "VE uniform": ("#cc79a7", "-"),
     "InfoGrid entropy": ("#999999", "-"),
     "InfoGrid rescaled": ("#e69f00", "-"),
-    "VP dilated, kappa 3": ("#0072b2", "--"),
-    "VE dilated, kappa 3": ("#56b4e9", "--"),
-    "VP + VE merged": ("#009e73", "-"),
-    "mmse decrement": ("#000000", "-"),
+    "InfoGrid mmse": ("#56b4e9", "-"),
     "EDM, top 10 sqrt(d)": ("#8c6d31", ":"),
-    "InfoGrid rescaled, half EDM": ("#e69f00", ":"),
+    "VP + VE merged": ("#009e73", "--"),
+    "InfoGrid length": ("#0072b2", "-"),
+    "length grid, order 2": ("#000000", "-"),
 }
-PANELS = {"weight": "modes' weight to 0.01", "variance": "variance within a mode to 5%"}
 
 
-def save_figure(dimensions: list[int], results: dict, path: Path) -> None:
-    figure, axes = plt.subplots(len(results), 2, figsize=(9.5, 3.4 * len(results)), sharex=True, sharey="row")
-    for row, (method, schedules) in zip(axes, results.items(), strict=True):
-        for axis, (key, title) in zip(row, PANELS.items(), strict=True):
-            for name, (colour, style) in SHOWN.items():
-                known = [(d, n) for d, n in zip(dimensions, schedules[name][key], strict=True) if n]
-                axis.plot(
-                    *zip(*known, strict=True) if known else ([], []), style, color=colour, marker="o", ms=3, label=name
-                )
-            axis.set(xscale="log", yscale="log", title=f"{method.capitalize()}: {title}")
-            axis.set_xticks(dimensions, [str(d) for d in dimensions], minor=False)
-            axis.grid(alpha=0.25)
-        row[0].set_ylabel("steps needed")
+def save_steps(results: dict, path: Path) -> None:
+    """Steps that both features need, a panel for each model and method."""
+    models, methods = ("mixture", "magnet"), ("euler", "heun")
+    figure, axes = plt.subplots(2, 2, figsize=(9.5, 7), sharex=True, sharey=True)
+    for row, model in zip(axes, models, strict=True):
+        for axis, method in zip(row, methods, strict=True):
+            _both(axis, results["steps"][model][method])
+            axis.set_title(f"{model.capitalize()}, {method.capitalize()}", fontsize=10)
+        row[0].set_ylabel("steps needed for both features")
+    dimensions = results["steps"]["mixture"]["euler"]["VP uniform"]["d"]
     for axis in axes[-1]:
         axis.set_xlabel("dimension d")
+        axis.set_xticks(dimensions, [str(d) for d in dimensions])
         axis.minorticks_off()
-    handles, names = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside right center", frameon=False, fontsize=8)
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    _save(figure, path)
+
+
+def _both(axis: Axes, rows: dict) -> None:
+    for name, (colour, style) in SHOWN.items():
+        dimensions = rows[name]["d"]
+        both = zip(dimensions, rows[name]["weight"], rows[name]["within"], strict=True)
+        known = [(d, max(w, v)) for d, w, v in both if w and v]
+        axis.plot(*_columns(known), style, color=colour, marker="o", ms=3, label=name)
+    axis.set(xscale="log", yscale="log")
+
+
+MODELS = {"mixture": ("#0072b2", "#56b4e9"), "magnet": ("#d55e00", "#e69f00")}
+
+
+def save_laws(results: dict, path: Path) -> None:
+    """Collapse of both errors in sqrt(d) / N, shares of the nodes, and the cost of a finite top."""
+    figure, axes = plt.subplots(2, 2, figsize=(9.5, 7))
+    _collapse(axes[0][0], results, "VP uniform", "VP uniform: error of the weight")
+    _collapse(axes[0][1], results, "VE uniform", "VE uniform: error within a mode")
+    for name, (colour, style) in SHOWN.items():
+        known = [(int(d), high) for d, (high, _) in results["shares"][name].items()]
+        axes[1][0].plot(*_columns(known), style, color=colour, marker="o", ms=3, label=name)
+    axes[1][0].set(xscale="log", yscale="log", xlabel="dimension d", ylim=(2e-8, 2))
+    axes[1][0].set_title("Mixture: share of the nodes above sqrt(d) / 5", fontsize=10)
+    for k, (label, colour) in enumerate((("the noise alone", "#d55e00"), ("mean + noise", "#0072b2"))):
+        known = [(float(top), abs(pair[k])) for top, pair in results["mismatch"].items() if pair[k]]
+        axes[1][1].plot(*_columns(known), marker="o", ms=4, lw=1, color=colour, label=f"started at {label}")
+    axes[1][1].set(xscale="log", yscale="log", xlabel="top of the grid / sqrt(d)")
+    axes[1][1].set_title("Mixture: error of the weight that a finite top leaves", fontsize=10)
+    for axis in axes.flat:
+        axis.legend(frameon=False, fontsize=7)
+    _save(figure, path)
+
+
+def _collapse(axis: Axes, results: dict, name: str, title: str) -> None:
+    for model, colours in MODELS.items():
+        curves = list(results["collapse"][name][model].items())
+        for (d, errors), colour, marker in zip((curves[0], curves[-1]), colours, "ox", strict=True):
+            known = [(r, error) for r, error in zip(results["r"], errors, strict=True) if error]
+            axis.plot(*_columns(known), marker=marker, ms=4, lw=1, color=colour, label=f"{model}, d = {d}")
+    axis.set(xscale="log", yscale="log", xlabel="sqrt(d) / N")
+    axis.set_title(title, fontsize=10)
+
+
+def _columns(pairs: list[tuple[float, float]]) -> list[list[float]]:
+    return [list(column) for column in zip(*pairs, strict=True)] or [[], []]
+
+
+def _save(figure: plt.Figure, path: Path) -> None:
+    for axis in figure.axes:
+        axis.grid(alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
     figure.set_layout_engine("constrained")
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=95)
     plt.close(figure)

@@ -11,18 +11,28 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from infonoise_ext.interpolant import sample_ode
+from .model import Model
 
 _Z = torch.linspace(-9.0, 9.0, 901, dtype=torch.float64)
 _SETTLED = 80.0  # sech^2 of the log odds is below 1e-17 there
 
 
 @dataclass(frozen=True)
-class TwoModes:
+class TwoModes(Model):
     d: int
     p: float = 0.8
     s: float = 0.5
     m: float = 1.0
+
+    typical = torch.zeros(1, dtype=torch.float64)
+
+    @property
+    def spread(self) -> float:
+        return self.s
+
+    @property
+    def most_steps(self) -> int:
+        return max(1024, 32 * math.isqrt(self.d))
 
     @property
     def bias(self) -> float:
@@ -32,6 +42,9 @@ class TwoModes:
     def mean(self) -> Tensor:
         return torch.tensor([(2 * self.p - 1) * self.m * math.sqrt(self.d), 0.0], dtype=torch.float64)
 
+    def noise(self, z: Tensor) -> Tensor:
+        return torch.stack((z, torch.ones_like(z)), 1)
+
     def denoise(self, y: Tensor, sigma: Tensor) -> Tensor:
         variance = sigma.square() + self.s**2
         own = self.s**2 / variance
@@ -39,8 +52,15 @@ class TwoModes:
         mode = (1 - own) * mu * torch.tanh(y[:, 0] * mu / variance + self.bias)
         return torch.stack((own * y[:, 0] + mode, own * y[:, 1]), 1)
 
+    def side(self, y: Tensor) -> Tensor:
+        return y[:, 0]
+
+    def ratios(self, y: Tensor) -> Tensor:
+        """Variance of a coordinate within a mode."""
+        return (y[:, 1:] / self.s).square()
+
     def mmse_parts(self, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """Total mmse [n] of the place within a mode and of the mode, for sigma [n] in (0, inf]."""
+        """mmse [n] of the place within a mode, and of the mode, for sigma [n] in (0, inf]."""
         shrink = 1 / (1 + (self.s / sigma).square())
         gamma = self.d * self.m**2 / (self.s**2 + sigma.square())
         # E sech^2 of the log odds L given L's law p N(G + h, G) + (1 - p) N(h - G, G), tilted to N(h, G).
@@ -51,19 +71,3 @@ class TwoModes:
 
     def mmse(self, sigma: Tensor) -> Tensor:
         return sum(self.mmse_parts(sigma))
-
-    def end_points(self, z: Tensor, grid: Tensor, method: str, interpolant=None, mean=None) -> tuple[Tensor, float]:
-        """End points along mu of the noises z [B], and variance of the other coordinates over s^2."""
-        noise = torch.stack((z, torch.ones_like(z)), 1)
-        y = sample_ode(self.denoise, noise, grid, method, interpolant, self.mean if mean is None else mean)
-        return y[:, 0], float(y[0, 1] / self.s) ** 2
-
-    def sampled_weight(self, grid: Tensor, method: str = "euler", interpolant=None) -> tuple[float, float]:
-        """Sampler's exact P(e = 1), by the noise that ends between the modes, and variance ratio within one."""
-        low, high, ratio = -9.0, 9.0, math.nan
-        for _ in range(6):
-            z = torch.linspace(low, high, 257, dtype=torch.float64)
-            ends, ratio = self.end_points(z, grid, method, interpolant)
-            k = int((ends <= 0).sum().clamp(1, 256))
-            low, high = z[k - 1].item(), z[k].item()
-        return 0.5 * math.erfc(low / math.sqrt(2)), ratio

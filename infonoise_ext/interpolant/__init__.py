@@ -4,7 +4,7 @@ A grid is a descending vector of noise levels sigma, whatever schedule it comes 
 them can be compared in one sampler.
 """
 
-from .grids import dilated_ve_grid, dilated_vp_grid, merged_grid, mmse_grid, uniform_grid
+from .grids import dilated_ve_grid, dilated_vp_grid, length_grid, merged_grid, mmse_grid, uniform_grid
 from .ode import METHODS, sample_ode
 from .path import Interpolant, Linear, Trigonometric
 
@@ -15,6 +15,7 @@ __all__ = [
     "Trigonometric",
     "dilated_ve_grid",
     "dilated_vp_grid",
+    "length_grid",
     "merged_grid",
     "mmse_grid",
     "sample_ode",

@@ -19,6 +19,7 @@ from ..weights import _number
 from .path import Interpolant, Linear
 
 _BISECTIONS = 80
+_CELLS, _TAIL = 8192, 1e-9
 
 
 def _ramp(n: int) -> Tensor:
@@ -146,26 +147,79 @@ def mmse_grid(mmse: Callable[[Tensor], Tensor], n: int, sigma_max: float = math.
         ValueError: n is below 1, sigma_max is not above 0, mmse(sigma_max) is not a finite number above 0,
             or mmse does not fall to total / n, as that of a network with an error floor.
     """
-    t = _ramp(n)
-    if not sigma_max > 0.0:
-        raise ValueError(f"sigma_max must be above 0, got {sigma_max}")
-    total = mmse(t.new_tensor([sigma_max]))[0]
-    if not bool(torch.isfinite(total) & (total > 0.0)):
-        raise ValueError(f"mmse must be a finite number above 0 at sigma_max, got {float(total)} at {sigma_max}")
+    t, total = _ramp(n), _total(mmse, sigma_max)
     wanted = total * (1.0 - t[1:-1])
     inner = _crossings(mmse, wanted, sigma_max) if n > 1 else wanted
-    return torch.cat((t.new_tensor([sigma_max]), inner, t.new_zeros(1)))
+    return _closed(inner, sigma_max)
+
+
+def length_grid(mmse: Callable[[Tensor], Tensor], n: int, sigma_max: float = math.inf, order: int = 1) -> Tensor:
+    """Steps of equal length in the coordinate whose density per unit s = log sigma is (dmmse/ds)^(1 / (order + 1)).
+
+    With order 1 it is the root mean square speed of the denoised sample, because the mean square
+    change over a step is the decrement of the mmse: "length" among the measures of `grid.info_grid`.
+    If a method of this order errs by h^(order + 1) dmmse/ds in a step of h, the sum of its errors is
+    least for these steps.
+
+    Args:
+        mmse: as for `mmse_grid`, which is this grid for order 0.
+        n: number of steps, at least 1.
+        sigma_max: first node, inf for pure noise.
+        order: of the sampler: 1 for "euler", 2 for "heun" in the tau of a `Linear` path.
+
+    Returns:
+        [n + 1] float64 from sigma_max to 0.
+
+    Raises:
+        ValueError: as `mmse_grid`, but mmse must fall to 10^-9 of its total; or order is below 1.
+    """
+    if order < 1:
+        raise ValueError(f"order is {order}, but must be at least 1")
+    t, total = _ramp(n), _total(mmse, sigma_max)
+    bottom, top = _bracket(mmse, _TAIL * total, (1.0 - _TAIL) * total, sigma_max)
+    s = torch.linspace(math.log(bottom), math.log(top), _CELLS + 1, dtype=torch.float64)
+    m = mmse(s.exp()).clamp(max=total).cummax(0).values
+    cells = (m.diff() / s.diff()) ** (1.0 / (order + 1)) * s.diff()
+    # Beyond both ends m and total - m go as sigma^2 and sigma^-2, and the length as a power of sigma.
+    power = 2.0 / (order + 1)
+    below, above = ((2.0 * rest) ** (0.5 * power) / power for rest in (m[:1], total - m[-1:]))
+    length = torch.cat((below, cells)).cumsum(0)
+    left = (length[-1] + above) * (1.0 - t[1:-1])
+    k = torch.searchsorted(length, left).clamp(1, _CELLS)
+    inner = torch.lerp(s[k - 1], s[k], ((left - length[k - 1]) / cells[k - 1]).clamp(0.0, 1.0)).exp()
+    inner = torch.where(left < below, bottom * (left / below) ** (1.0 / power), inner)
+    inner = torch.where(left > length[-1], top * (above / (length[-1] + above - left)) ** (1.0 / power), inner)
+    return _closed(inner, sigma_max)
+
+
+def _total(mmse: Callable[[Tensor], Tensor], sigma_max: float) -> Tensor:
+    if not sigma_max > 0.0:
+        raise ValueError(f"sigma_max must be above 0, got {sigma_max}")
+    total = mmse(torch.tensor([sigma_max], dtype=torch.float64))[0]
+    if not bool(torch.isfinite(total) & (total > 0.0)):
+        raise ValueError(f"mmse must be a finite number above 0 at sigma_max, got {float(total)} at {sigma_max}")
+    return total
+
+
+def _closed(inner: Tensor, sigma_max: float) -> Tensor:
+    return torch.cat((inner.new_tensor([sigma_max]), inner, inner.new_zeros(1)))
+
+
+def _bracket(mmse: Callable[[Tensor], Tensor], low: Tensor, high: Tensor, sigma_max: float) -> tuple[float, float]:
+    """Two sigma, of which the lower has an mmse of at most low and the upper of at least high, or is sigma_max."""
+    bottom = top = min(1.0, sigma_max)
+    while bottom > 0.0 and bool(mmse(low.new_tensor([bottom])) > low):
+        bottom /= 16.0
+    while top < math.inf and bool(mmse(high.new_tensor([top])) < high):
+        top = min(16.0 * top, sigma_max)
+    if bottom == 0.0 or top == math.inf:
+        raise ValueError(f"mmse must rise continuously from 0 to its value at sigma_max = {sigma_max}, but has a jump")
+    return bottom, top
 
 
 def _crossings(mmse: Callable[[Tensor], Tensor], wanted: Tensor, sigma_max: float) -> Tensor:
     """Sigma [m] at which mmse reaches each of wanted [m], descending, by bisection in log sigma."""
-    bottom = top = min(1.0, sigma_max)
-    while bottom > 0.0 and bool(mmse(wanted.new_tensor([bottom])) > wanted[-1]):
-        bottom /= 16.0
-    while top < math.inf and bool(mmse(wanted.new_tensor([top])) < wanted[0]):
-        top = min(16.0 * top, sigma_max)
-    if bottom == 0.0 or top == math.inf:
-        raise ValueError(f"mmse must rise continuously from 0 to its value at sigma_max = {sigma_max}, but has a jump")
+    bottom, top = _bracket(mmse, wanted[-1], wanted[0], sigma_max)
     low, high = torch.full_like(wanted, math.log(bottom)), torch.full_like(wanted, math.log(top))
     for _ in range(_BISECTIONS):
         middle = 0.5 * (low + high)
