@@ -19,7 +19,8 @@ class Experiment(NamedTuple):
     """A module whose `main()` takes --short and --out, and whose `table(results)` makes Markdown of its JSON.
 
     Attributes:
-        name: stem of its files, and of the place `<!-- table: NAME -->` ... `<!-- /table -->` in its page.
+        name: stem of its files, and of the place `<!-- table: NAME -->` ... `<!-- /table -->` in its page. Another
+            table, by a function FUNCTION(results) of the module, has its place at `<!-- table: NAME.FUNCTION -->`.
         module: what `python -m` runs.
         minutes: of the full form on one busy core.
         page: document that holds its table; None where none does.
@@ -32,7 +33,11 @@ class Experiment(NamedTuple):
 
 
 EXPERIMENTS = [
-    Experiment("highdim_steps", "experiments.highdim.steps", 5),
+    Experiment("highdim_steps", "experiments.highdim.steps", 5, "docs/high-dimension.md"),
+    Experiment("highdim_laws", "experiments.highdim.laws", 1.2, "docs/high-dimension.md"),
+    Experiment("highdim_learned", "experiments.highdim.learned.__main__", 8, "docs/learned-profiles.md"),
+    Experiment("grids", "experiments.grids.compare", 17, "docs/inference-grids.md"),
+    Experiment("signals", "experiments.signals", 8, "docs/how-it-works.md"),
     Experiment("method_decision", "experiments.method.decision", 0.2, "docs/method.md"),
     Experiment("method_models", "experiments.method.models", 1, "docs/method.md"),
     Experiment("method_data", "experiments.method.data", 1, "docs/method.md"),
@@ -76,12 +81,14 @@ def filled(text: str, results: Path) -> str:
     return PLACE.sub(lambda place: f"{place[1]}{_table(place[2], results)}\n{place[3]}", text)
 
 
-def _table(name: str, results: Path) -> str:
+def _table(place: str, results: Path) -> str:
+    name, _, function = place.partition(".")
     modules = {experiment.name: experiment.module for experiment in EXPERIMENTS}
     path = results / f"{name}.json"
     if name not in modules or not path.exists():
         raise ValueError(f"table names {name!r}, but must name an experiment with results, such as {list(modules)}")
-    return importlib.import_module(modules[name]).table(json.loads(path.read_text()))
+    module = importlib.import_module(modules[name])
+    return getattr(module, function or "table")(json.loads(path.read_text()))
 
 
 def pages() -> list[Path]:

