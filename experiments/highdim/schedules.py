@@ -110,6 +110,7 @@ SCHEDULES = {
     "InfoGrid mmse": Schedule(info("mmse")),
     "InfoGrid length": Schedule(info("length")),
     "InfoGrid length, half EDM": Schedule(info("length", blend=0.5)),
+    "open grid": Schedule(lambda model: lambda n: inx.open_grid(exact_rate(model, False), n)),
     "mmse grid": Schedule(from_mmse(mmse_grid), vp),
     "mmse grid, c = sqrt(d)": Schedule(from_mmse(mmse_grid), math.sqrt, methods=("heun",)),
     "length grid": Schedule(from_mmse(length_grid), vp),

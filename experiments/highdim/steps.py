@@ -34,6 +34,7 @@ ROBUST = [
     "InfoGrid rescaled, half EDM",
     "InfoGrid length",
     "InfoGrid length, half EDM",
+    "open grid",
     "length grid",
     "length grid, order 2",
 ]

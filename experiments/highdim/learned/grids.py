@@ -1,7 +1,7 @@
 """Sampling grids of learned profiles, judged on the exact denoiser; and of profiles that only ring noise disturbs."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -14,7 +14,11 @@ from .. import mixture, steps
 from .judge import shares
 from .train import SIGMA_MIN, TOP
 
-MEASURES = ("mmse", "length")
+GRIDS: dict[str, Callable[[inx.Profile, int], Tensor]] = {
+    "mmse": lambda profile, n: inx.info_grid(profile, n, "mmse", blend=0.0),
+    "length": lambda profile, n: inx.info_grid(profile, n, "length", blend=0.0),
+    "open": inx.open_grid,
+}
 NODES = 1000
 
 
@@ -23,16 +27,15 @@ def exact_profile(model: TwoModes, bins: int = 64) -> inx.profile.Profile:
     return model.profile(SIGMA_MIN, TOP * math.sqrt(model.dim), bins)
 
 
-def grids_of(profile: inx.profile.Profile, model: TwoModes, measures: Sequence[str] = MEASURES) -> dict[str, dict]:
-    """For each measure: shares of its grid's nodes in the windows, and "steps": N_p and N_v, exact denoiser, Euler."""
+def grids_of(profile: inx.profile.Profile, model: TwoModes) -> dict[str, dict]:
+    """For each grid: shares of its nodes in the windows, and "steps": N_p and N_v, exact denoiser, Euler."""
     reduced = mixture.TwoModes(model.dim, model.p, model.std, model.m)
     found: dict = {}
-    for measure in measures:
-        nodes = inx.info_grid(profile, NODES, measure, 0.0)[:-1]
-        schedule = steps.Schedule(lambda _, measure=measure: lambda n: inx.info_grid(profile, n, measure, 0.0))
-        needed = steps.steps_needed(schedule, reduced, "euler")
-        found[measure] = {name: round(float(value), 4) for name, value in shares(nodes, model).items()}
-        found[measure]["steps"] = needed
+    for name, grid in GRIDS.items():
+        schedule = steps.Schedule(lambda _, grid=grid: lambda n: grid(profile, n))
+        of_nodes = shares(grid(profile, NODES)[:-1], model)
+        found[name] = {window: round(float(value), 4) for window, value in of_nodes.items()}
+        found[name]["steps"] = steps.steps_needed(schedule, reduced, "euler")
     return found
 
 

@@ -64,8 +64,8 @@ def grids_table(results: dict) -> str:
         runs = [run["arms"] for run in results["runs"] if str(run["d"]) == d]
         learned = {f"learned by {name}": [arms[name]["grids"] for arms in runs] for name in LEARNED if runs}
         for name, grids in (known | learned).items():
-            rows.append([d, name, grid_cell(grids, "mmse"), grid_cell(grids, "length")])
-    return markdown(["d", "profile", "grid by mmse", "grid by length"], rows)
+            rows.append([d, name, *(grid_cell(grids, grid) for grid in ("mmse", "length", "open"))])
+    return markdown(["d", "profile", "grid by mmse", "grid by length", "open grid"], rows)
 
 
 def grid_cell(grids: list[dict], measure: str) -> str:
