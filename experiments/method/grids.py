@@ -18,20 +18,22 @@ from infonoise_ext import oracle
 from infonoise_ext.profile import Profile
 
 STEPS, LOW, HIGH, BINS = 18, 0.002, 80.0, 96
-GRIDS = {"EDM": "black"} | COLOURS | {"default": "#CC79A7"}
-"""Grids by name, with their colours; the default is half of "rescaled" and half of EDM's density."""
+GRIDS = {"EDM": "black"} | COLOURS | {"default": "#CC79A7", "open": "#8C6D31"}
+"""Grids by name, with colours; the default is half of "rescaled" and half of EDM's density, open is `open_grid`."""
 
 
 def grid(name: str, profile: Profile) -> Tensor:
     """[STEPS] noise levels above 0, descending."""
     if name == "EDM":
         return inx.edm_grid(STEPS, LOW, HIGH)[:-1]
+    if name == "open":
+        return inx.open_grid(profile, STEPS)[:-1]
     return (inx.info_grid(profile, STEPS) if name == "default" else inx.info_grid(profile, STEPS, name, 0.0))[:-1]
 
 
 def judged(profile: Profile, nodes: Tensor) -> dict:
-    """Nodes among the middle nats, and the largest share of the nats between two nodes or below the last."""
-    cdf = torch.cat((below(profile, nodes), torch.zeros(1, dtype=torch.float64)))
+    """Nodes among the middle nats, and the largest share of the nats between two nodes or beyond the outer ones."""
+    cdf = torch.cat((nodes.new_ones(1), below(profile, nodes), nodes.new_zeros(1)))
     inside = (cdf > WINDOW[0]) & (cdf < WINDOW[-1])
     return {
         "nodes": rounded(nodes, 4),
