@@ -337,7 +337,8 @@ class InfoNoise:
     def __setstate__(self, attributes: dict[str, Any]) -> None:
         self.__dict__.update(attributes)
         # A pickle of an earlier release holds fewer constants.
-        self.state.params = make_params(self.config, self.rank, self.world, refreshes=self.process_group is None)
+        with torch.device("cpu"):
+            self.state.params = make_params(self.config, self.rank, self.world, refreshes=self.process_group is None)
         self._place(self.state, self.device)
 
     def __repr__(self) -> str:

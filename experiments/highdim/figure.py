@@ -1,12 +1,7 @@
 """The figures of `steps` and of `laws`."""
 
-from pathlib import Path
-
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 SHOWN = {
     "VP uniform": ("#d55e00", "-"),
@@ -21,10 +16,11 @@ SHOWN = {
 }
 
 
-def save_steps(results: dict, path: Path) -> None:
+def steps_figure(results: dict) -> Figure:
     """Steps that both features need, a panel for each model and method."""
     models, methods = ("mixture", "magnet"), ("euler", "heun")
-    figure, axes = plt.subplots(2, 2, figsize=(9.5, 7), sharex=True, sharey=True)
+    figure = Figure(figsize=(9.0, 6.6), layout="constrained")
+    axes = figure.subplots(2, 2, sharex=True, sharey=True)
     for row, model in zip(axes, models, strict=True):
         for axis, method in zip(row, methods, strict=True):
             _both(axis, results["steps"][model][method])
@@ -36,7 +32,7 @@ def save_steps(results: dict, path: Path) -> None:
         axis.set_xticks(dimensions, [str(d) for d in dimensions])
         axis.minorticks_off()
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
-    _save(figure, path)
+    return _plain(figure)
 
 
 def _both(axis: Axes, rows: dict) -> None:
@@ -51,9 +47,10 @@ def _both(axis: Axes, rows: dict) -> None:
 MODELS = {"mixture": ("#0072b2", "#56b4e9"), "magnet": ("#d55e00", "#e69f00")}
 
 
-def save_laws(results: dict, path: Path) -> None:
+def laws_figure(results: dict) -> Figure:
     """Collapse of both errors in sqrt(d) / N, shares of the nodes, and the cost of a finite top."""
-    figure, axes = plt.subplots(2, 2, figsize=(9.5, 7))
+    figure = Figure(figsize=(9.0, 6.6), layout="constrained")
+    axes = figure.subplots(2, 2)
     _collapse(axes[0][0], results, "VP uniform", "VP uniform: error of the weight")
     _collapse(axes[0][1], results, "VE uniform", "VE uniform: error within a mode")
     for name, (colour, style) in SHOWN.items():
@@ -68,7 +65,7 @@ def save_laws(results: dict, path: Path) -> None:
     axes[1][1].set_title("Mixture: error of the weight that a finite top leaves", fontsize=10)
     for axis in axes.flat:
         axis.legend(frameon=False, fontsize=7)
-    _save(figure, path)
+    return _plain(figure)
 
 
 def _collapse(axis: Axes, results: dict, name: str, title: str) -> None:
@@ -85,10 +82,8 @@ def _columns(pairs: list[tuple[float, float]]) -> list[list[float]]:
     return [list(column) for column in zip(*pairs, strict=True)] or [[], []]
 
 
-def _save(figure: plt.Figure, path: Path) -> None:
+def _plain(figure: Figure) -> Figure:
     for axis in figure.axes:
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
-    figure.set_layout_engine("constrained")
-    figure.savefig(path, dpi=95)
-    plt.close(figure)
+    return figure

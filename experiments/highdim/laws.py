@@ -10,21 +10,17 @@ python -m experiments.highdim.laws [--short] [--out FILE]; a minute of one core,
 Reduced maps of the exact sampler replace samples, so no number has a Monte Carlo error and there is no seed.
 """
 
-import argparse
-import json
 import math
-import platform
 from functools import partial
-from pathlib import Path
 
-import torch
 from torch import Tensor
 from tqdm import tqdm
 
 import infonoise_ext as inx
+from experiments.script import markdown, run
 from infonoise_ext.interpolant import length_grid, mmse_grid
 
-from .figure import save_laws
+from .figure import laws_figure
 from .magnet import Magnet
 from .mixture import TwoModes
 from .model import Model
@@ -104,7 +100,7 @@ def measure(short: bool) -> dict:
     jobs += [(powers, "powers", (*grid, d)) for grid in grids for d in POWERS_D[grid[0]][kept]]
     jobs += [(mismatch, "mismatch", (top,)) for top in TOPS[kept]]
     jobs += [(top_80, "top_80", (d,)) for d in TOP_80_D[kept]]
-    results: dict = {"versions": {"python": platform.python_version(), "torch": torch.__version__}, "r": R}
+    results: dict = {"r": R}
     for law, key, arguments in tqdm(jobs, unit="cell"):
         place = results.setdefault(key, {})
         for argument in arguments[:-1]:
@@ -145,22 +141,8 @@ def table(results: dict) -> str:
     return "\n\n".join(parts)
 
 
-def markdown(heads: list[str], rows: list[list[str]]) -> str:
-    return "\n".join("| " + " | ".join(row) + " |" for row in (heads, ["---"] * len(heads), *rows))
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--short", action="store_true", help="two points of every axis, into a file of their own")
-    parser.add_argument("--out", type=Path, help="the JSON file; the figure goes beside it")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    out = options.out or Path(f"experiments/results/highdim_laws{'_short' if options.short else ''}.json")
-    results = measure(options.short)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(results, indent=1) + "\n")
-    save_laws(results, out.with_suffix(".png"))
-    print(table(results))
+def main() -> None:
+    run("highdim_laws", __doc__, measure, laws_figure, table)
 
 
 if __name__ == "__main__":

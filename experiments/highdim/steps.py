@@ -4,17 +4,15 @@ python -m experiments.highdim.steps [--short] [--out FILE]; five minutes of one 
 Reduced maps of the exact sampler replace samples, so no number has a Monte Carlo error and there is no seed.
 """
 
-import argparse
-import json
-import platform
 from functools import cache, partial
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from .figure import save_steps
+from experiments.script import markdown, run
+
+from .figure import steps_figure
 from .ladder import exponent, least_steps
 from .magnet import Magnet
 from .mixture import TwoModes
@@ -66,8 +64,9 @@ def rows_of(model: str) -> list[tuple[str, str]]:
     return [(method, name) for method, name in everything if model == "mixture" or not SCHEDULES[name].split]
 
 
-def measure(most: int) -> dict:
-    """Every row of every model, at its dimensions up to most."""
+def measure(short: bool) -> dict:
+    """Every row of every model, at its dimensions, or at the lowest alone."""
+    most = DIMENSIONS[0 if short else -1]
     jobs = [
         (model, d, method, name)
         for d in DIMENSIONS
@@ -83,7 +82,7 @@ def measure(most: int) -> dict:
         weight, within = steps_needed(SCHEDULES[name], exact(model, d), method)
         for key, value in (("d", d), ("weight", weight), ("within", within)):
             row[key].append(value)
-    return {"versions": {"python": platform.python_version(), "torch": torch.__version__}, "steps": results}
+    return {"steps": results}
 
 
 def table(results: dict) -> str:
@@ -97,31 +96,20 @@ def table(results: dict) -> str:
 
 def _table(rows: dict) -> str:
     dimensions = next(iter(rows.values()))["d"]
-    lines = ["| grid | " + " | ".join(f"d = {d}" for d in dimensions) + " | exponents |"]
-    lines.append("|---" * (len(dimensions) + 2) + "|")
+    lines = []
     for name, row in rows.items():
         cells = [f"{w or '-'} / {v or '-'}" for w, v in zip(row["weight"], row["within"], strict=True)]
         fits = (_fit(exponent(row["d"], row[key])) for key in ("weight", "within"))
-        lines.append(f"| {name} | " + " | ".join(cells) + f" | {' / '.join(fits)} |")
-    return "\n".join(lines)
+        lines.append([name, *cells, " / ".join(fits)])
+    return markdown(["grid", *(f"d = {d}" for d in dimensions), "exponents"], lines)
 
 
 def _fit(fit: tuple[float, float, float] | None) -> str:
     return f"{fit[0] + 0.0:.2f} ± {(fit[2] - fit[1]) / 2:.2f}" if fit else "-"
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--short", action="store_true", help="the lowest dimension, into a file of their own")
-    parser.add_argument("--out", type=Path, help="the JSON file; the figure goes beside it")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    out = options.out or Path(f"experiments/results/highdim_steps{'_short' if options.short else ''}.json")
-    results = measure(DIMENSIONS[0 if options.short else -1])
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(results, indent=1) + "\n")
-    save_steps(results, out.with_suffix(".png"))
-    print(table(results))
+def main() -> None:
+    run("highdim_steps", __doc__, measure, steps_figure, table)
 
 
 if __name__ == "__main__":
