@@ -247,8 +247,10 @@ def test_autocast_and_default_device_change_nothing_but_the_network():
 
 @pytest.mark.parametrize("n", [12, 400])
 def test_principal_components_span_those_of_the_exact_covariance(n):
-    """Variances 100, 100, 100 and 1: 3 directions by the gap, with fewer samples than dimensions too."""
-    dim, deviation = 30, torch.cat((torch.full((3,), 10.0), torch.ones(27)))
+    """Three variances of 90,000 and 27 of 1: 3 directions by the gap (in each of 3000 draws), with
+    fewer samples than dimensions too.
+    """
+    dim, deviation = 30, torch.cat((torch.full((3,), 300.0), torch.ones(27)))
     rotation = torch.linalg.qr(torch.randn(dim, dim)).Q
     data = 5 + (torch.randn(n, dim) * deviation) @ rotation.T
     basis = inx.principal_components(data.view(n, 5, 6))
