@@ -22,7 +22,7 @@ from .schedules import SCHEDULES, Schedule
 DIMENSIONS = [64, 256, 1024, 4096, 16384, 65536]
 MODELS = {
     "mixture": (TwoModes, DIMENSIONS),
-    "magnet": (Magnet, DIMENSIONS[:-1]),
+    "magnet": (Magnet, DIMENSIONS),
     "mixture, s = 1, p = 0.6": (partial(TwoModes, s=1.0, p=0.6), DIMENSIONS[::2]),
     "mixture, s = 0.25, p = 0.9": (partial(TwoModes, s=0.25, p=0.9), DIMENSIONS[::2]),
 }
