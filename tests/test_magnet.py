@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+import infonoise_ext as inx
 from experiments.highdim import magnet, steps
 from experiments.highdim.ladder import below
 from experiments.highdim.magnet import Magnet
@@ -90,3 +91,21 @@ def test_length_grid_needs_as_many_steps_in_any_dimension():
     for name, method in (("InfoGrid length", "euler"), ("length grid, order 2", "heun")):
         few, many = (steps.steps_needed(SCHEDULES[name], Magnet(d), method) for d in (256, 16384))
         assert all(below(n) <= before for n, before in zip(many, few, strict=True)), (name, few, many)
+
+
+def test_open_grid_of_a_measured_profile_takes_no_more_steps_than_merged():
+    """64 bins of 256 losses of the exact denoiser, as a schedule's rings hold them. In nine draws N was 20 or 24."""
+    d, g = 256, generator(0)
+    exact, model = oracle.CurieWeiss(d), Magnet(d)
+    profile = inx.offline_profile(
+        exact.denoise,
+        exact.sample(256, g),
+        64,
+        generator=g,
+        sigma_min=0.002,
+        sigma_max=10 * math.sqrt(d),
+        progress=False,
+    )
+    measured = steps.Schedule(lambda _: lambda n: inx.open_grid(profile, n))
+    needed = [max(steps.steps_needed(s, model, "euler")) for s in (measured, SCHEDULES["VP + VE merged"])]
+    assert needed[0] <= needed[1]
