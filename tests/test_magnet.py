@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from support import generator
 
 import infonoise_ext as inx
 from experiments.highdim import magnet, steps
@@ -97,15 +98,8 @@ def test_open_grid_of_a_measured_profile_takes_no_more_steps_than_merged():
     """64 bins of 256 losses of the exact denoiser, as a schedule's rings hold them. In nine draws N was 20 or 24."""
     d, g = 256, generator(0)
     exact, model = oracle.CurieWeiss(d), Magnet(d)
-    profile = inx.offline_profile(
-        exact.denoise,
-        exact.sample(256, g),
-        64,
-        generator=g,
-        sigma_min=0.002,
-        sigma_max=10 * math.sqrt(d),
-        progress=False,
-    )
+    ends = {"sigma_min": 0.002, "sigma_max": 10 * math.sqrt(d)}
+    profile = inx.offline_profile(exact.denoise, exact.sample(256, g), 64, generator=g, progress=False, **ends)
     measured = steps.Schedule(lambda _: lambda n: inx.open_grid(profile, n))
     needed = [max(steps.steps_needed(s, model, "euler")) for s in (measured, SCHEDULES["VP + VE merged"])]
     assert needed[0] <= needed[1]
