@@ -1,23 +1,23 @@
 """Adaptive training noise schedules for diffusion models, on the device and in the compiled step."""
 
 from ._version import __version__
-from .bounds import BinaryBound, GaussianBound, OneHotBound
 from .channel import clean_error
-from .config import InfoNoiseConfig
-from .densities import LogitNormal, LogNormal, LogUniform
-from .density import Density
+from .channel.sigma_table import SigmaTable
+from .curves.bounds import BinaryBound, GaussianBound, OneHotBound
+from .curves.densities import LogitNormal, LogNormal, LogUniform
+from .curves.density import Density
+from .curves.pivot import FixedPivot, Onset, PowerLaw
+from .curves.weights import EDMWeight, UnitWeight
 from .distributed import check_ranks
-from .empirical_bayes import empirical_bayes
-from .features import principal_components
-from .grid import edm_grid, info_grid, log_uniform_grid, open_grid
+from .grids.features import principal_components
+from .grids.info import edm_grid, info_grid, log_uniform_grid, open_grid
+from .grids.offline import offline_profile
 from .loss import denoising_loss
-from .monitor import History
-from .offline import offline_profile
-from .pivot import FixedPivot, Onset, PowerLaw
-from .profile import Profile
+from .oracle.empirical_bayes import empirical_bayes
 from .schedule import InfoNoise
-from .table import SigmaTable
-from .weights import EDMWeight, UnitWeight
+from .state.config import InfoNoiseConfig
+from .state.profile import Profile
+from .watch.history import History
 
 __all__ = [
     "BinaryBound",

@@ -11,8 +11,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ._schemas import COUNTERS, PARAMS
-from .state import make_params
+from .ops.schemas import COUNTERS, PARAMS
+from .state.tensors import make_params
 
 if TYPE_CHECKING:
     from .schedule import InfoNoise

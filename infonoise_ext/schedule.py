@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from . import checkpoint, files, ops
-from ._backward import count_recomputed_, in_backward, refuse_in_backward
-from ._graphs import never_compiled
-from ._schemas import COUNTERS, STATUSES
-from .config import InfoNoiseConfig
-from .densities import LogNormal
-from .density import Density
+from .curves.densities import LogNormal
+from .curves.density import Density
+from .curves.weights import UnitWeight
 from .distributed import check_ranks, placement, sum_over_ranks_
-from .monitor import History, samples_needed, summarize
-from .profile import Profile, profile_of
-from .state import State, fresh_state, make_grid, make_params, prior_table
-from .weights import UnitWeight
+from .ops import registry as ops
+from .ops.backward import count_recomputed_, in_backward, refuse_in_backward
+from .ops.graphs import never_compiled
+from .ops.schemas import COUNTERS, STATUSES
+from .state import checkpoint, files
+from .state.config import InfoNoiseConfig
+from .state.profile import Profile, profile_of
+from .state.tensors import State, fresh_state, make_grid, make_params, prior_table
+from .watch.history import History, samples_needed, summarize
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup

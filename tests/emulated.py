@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from infonoise_ext import reference
+from infonoise_ext.ops import reference
 
 KINDS = {
     torch.float32: 1, torch.float64: 2, torch.float16: 3, torch.bfloat16: 4, torch.int64: 5, torch.int32: 6,

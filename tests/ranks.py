@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import infonoise_ext as inx
 from examples.distributed import DenoisingLoss
-from infonoise_ext._schemas import PARAMS
+from infonoise_ext.ops.schemas import PARAMS
 
 TIMEOUT = timedelta(seconds=200)
 PLACE = [PARAMS.index(name) for name in ("rank", "world")]

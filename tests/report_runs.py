@@ -5,7 +5,7 @@ from support import generator
 from test_schedule import gaussian_mmse
 
 import infonoise_ext as inx
-from infonoise_ext.report import find_warnings, read_run
+from infonoise_ext.watch.report import find_warnings, read_run
 
 QUICK = {"warmup": 10, "refresh_every": 10}
 

@@ -5,8 +5,8 @@ import os
 
 import torch
 
-from infonoise_ext import reference
-from infonoise_ext._schemas import COUNTERS, PARAMS, SCHEMAS, STATS
+from infonoise_ext.ops import reference
+from infonoise_ext.ops.schemas import COUNTERS, PARAMS, SCHEMAS, STATS
 
 MUTABLE = ("ring", "count", "mmse", "cdf", "stats", "counters", "rng")
 ADVANCE = (*MUTABLE, "grid", "params")

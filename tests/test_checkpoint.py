@@ -9,7 +9,7 @@ import torch
 from test_schedule import gaussian_mmse, train
 
 import infonoise_ext as inx
-from infonoise_ext.state import MUTABLE
+from infonoise_ext.state.tensors import MUTABLE
 
 
 @pytest.mark.parametrize("backend", ["auto", "eager"])

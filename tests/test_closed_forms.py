@@ -8,7 +8,7 @@ from scipy import optimize, stats
 from support import generator
 
 import infonoise_ext as inx
-from infonoise_ext._schemas import SIGNALS
+from infonoise_ext.ops.schemas import SIGNALS
 
 
 def gaussian_mmse(sigma, std):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from infonoise_ext._schemas import SCHEMAS
+from infonoise_ext.ops.schemas import SCHEMAS
 
 ROOT = Path(__file__).parent.parent
 
@@ -26,7 +26,7 @@ def test_one_library_serves_cpu_and_cuda_keys(tmp_path):
     subprocess.run(["cmake", "--build", str(build), "--target", "_C"], check=True, capture_output=True)
     shutil.copy(build / "_C.abi3.so", output)
     code = (
-        "import torch, infonoise_ext as inx, infonoise_ext.ops as ops\n"
+        "import torch, infonoise_ext as inx, infonoise_ext.ops.registry as ops\n"
         f"assert ops.missing_reason is None and inx.__file__.startswith({str(tmp_path)!r}), inx.__file__\n"
         "has = torch._C._dispatch_has_kernel_for_dispatch_key\n"
         "print(*(name for name in ops.SCHEMAS if has('infonoise::' + name, 'CUDA')))\n"

@@ -10,8 +10,8 @@ import torch
 from scipy import integrate, stats
 
 from infonoise_ext.channel import Flow
-from infonoise_ext.densities import Density, LogitNormal, LogNormal, LogUniform
-from infonoise_ext.weights import EDMWeight, UnitWeight
+from infonoise_ext.curves.densities import Density, LogitNormal, LogNormal, LogUniform
+from infonoise_ext.curves.weights import EDMWeight, UnitWeight
 
 ALPHA = 1e-6  # false-alarm rate of every Kolmogorov-Smirnov test here
 

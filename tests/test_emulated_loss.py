@@ -8,7 +8,7 @@ import torch
 from emulated import PLANTED_IN_LOSS, EmulatedLoss
 from support import FLOATS, generator
 
-from infonoise_ext import reference
+from infonoise_ext.ops import reference
 
 SEEDS = (0, 1, 2, 3)
 SHAPES = ((5, 1), (70, 3), (3, 64), (2, 3, 31, 7), (1, 4096), (2, 2048), (3, 1500), (0, 5))

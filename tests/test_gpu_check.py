@@ -14,7 +14,7 @@ from benchmarks.gpu import rivals, summary
 from benchmarks.gpu.cases import Sizes, Suite
 from benchmarks.gpu.table import BEGIN, END, NOTHING, fill, newest, table
 from benchmarks.gpu.targets import Results, targets
-from infonoise_ext._schemas import SCHEMAS
+from infonoise_ext.ops.schemas import SCHEMAS
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"}
@@ -186,9 +186,9 @@ def test_the_summary_of_a_check(tmp_path, capsys):
 
 def test_a_gpu_gets_the_cases_of_every_backend(monkeypatch):
     """No tensor is made: what a machine with nvcc and Triton would measure."""
-    monkeypatch.setattr("infonoise_ext.ops.serving", lambda device: "CUDA C++")
+    monkeypatch.setattr("infonoise_ext.ops.registry.serving", lambda device: "CUDA C++")
     monkeypatch.setattr("benchmarks.gpu.cases.triton_is_installed", lambda: True)
-    monkeypatch.setattr("infonoise_ext.ops._triton", lambda: None)
+    monkeypatch.setattr("infonoise_ext.ops.registry._triton", lambda: None)
     suite = Suite("cuda", Sizes())
     cases = suite.cases()
     for backend in ("cuda", "triton"):

@@ -8,7 +8,7 @@ from support import generator
 from test_closed_forms import fed, gaussian_mmse
 
 import infonoise_ext as inx
-from infonoise_ext import plot
+from infonoise_ext.watch import plot
 
 MEASURES = {  # cumulative information of Gaussian data of std 1 at sigma
     "entropy": lambda s: math.log(s) - 0.5 * math.log1p(s * s),

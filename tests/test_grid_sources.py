@@ -11,6 +11,7 @@ from test_schedule import train
 
 import infonoise_ext as inx
 from infonoise_ext import oracle
+from infonoise_ext.state.files import read_profile
 
 CURVES = [f.name for f in dataclasses.fields(inx.Profile) if f.name != "pivot"]
 
@@ -70,7 +71,7 @@ def test_checkpoint_is_a_source_without_its_schedule(tmp_path, suffix, signal):
     schedule = trained(**options)
     path = saved(tmp_path / f"s.{suffix}", schedule)
     assert schedule.profile().pivot > 0
-    assert_same(inx.files.read_profile(path), schedule.profile())
+    assert_same(read_profile(path), schedule.profile())
     assert torch.equal(inx.info_grid(path, 12), inx.info_grid(schedule, 12))
 
 
@@ -95,8 +96,8 @@ def test_groups_of_a_checkpoint(tmp_path):
 def test_bound_is_not_in_a_file(tmp_path):
     schedule = trained(bound=lambda sigma: torch.full_like(sigma, 1e-3))
     path = saved(tmp_path / "s.pt", schedule)
-    assert_same(inx.files.read_profile(path), schedule.profile(), {*CURVES} - {"rate", "allocation"})
-    assert (schedule.profile().rate <= inx.files.read_profile(path).rate).all()
+    assert_same(read_profile(path), schedule.profile(), {*CURVES} - {"rate", "allocation"})
+    assert (schedule.profile().rate <= read_profile(path).rate).all()
 
 
 def loaded(path):

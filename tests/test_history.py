@@ -8,7 +8,7 @@ import torch
 from report_runs import QUICK, drive, recorded
 
 import infonoise_ext as inx
-from infonoise_ext.monitor import CURVES
+from infonoise_ext.watch.history import CURVES
 
 
 @pytest.mark.parametrize("groups", [1, 3])

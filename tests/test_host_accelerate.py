@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import infonoise_ext as inx
-from infonoise_ext.state import MUTABLE
+from infonoise_ext.state.tensors import MUTABLE
 
 accelerate = pytest.importorskip("accelerate")
 from infonoise_ext.integrations.accelerate import attach  # noqa: E402

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import infonoise_ext as inx
-from infonoise_ext.state import MUTABLE
+from infonoise_ext.state.tensors import MUTABLE
 
 pl = pytest.importorskip("lightning.pytorch")
 loggers = pytest.importorskip("lightning.pytorch.loggers")

@@ -7,7 +7,7 @@ import torch
 from test_schedule import train
 
 import infonoise_ext as inx
-from infonoise_ext.state import MUTABLE
+from infonoise_ext.state.tensors import MUTABLE
 
 safetensors = pytest.importorskip("safetensors")
 

@@ -12,8 +12,9 @@ import pytest
 import torch
 
 import infonoise_ext
-from infonoise_ext import eager, ops, reference, triton_ops
-from infonoise_ext._schemas import NAMESPACE, SCHEMAS
+from infonoise_ext.ops import eager, reference, triton_ops
+from infonoise_ext.ops import registry as ops
+from infonoise_ext.ops.schemas import NAMESPACE, SCHEMAS
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path(infonoise_ext.__file__).parent
@@ -42,7 +43,7 @@ def test_schemas_are_complete():
 
 
 def test_params_tuple_is_the_schema():
-    assert reference.Params._fields == infonoise_ext._schemas.PARAMS
+    assert reference.Params._fields == infonoise_ext.ops.schemas.PARAMS
 
 
 def test_import_contracts_hold():
@@ -65,7 +66,7 @@ def run_copy(tmp_path, code, **environment):
 
 def test_without_a_build_the_package_runs_and_says_so_once(tmp_path):
     code = (
-        "import infonoise_ext as inx, infonoise_ext.ops as ops\n"
+        "import infonoise_ext as inx, infonoise_ext.ops.registry as ops\n"
         "s = inx.InfoNoise(seed=1); x = s.sample(100); print(float(s.advance(x, x).sum()), ops.serving('cpu'))\n"
         "inx.InfoNoise()"
     )
@@ -109,7 +110,7 @@ def test_triton_is_imported_by_no_one_who_does_not_use_it():
     """Torch itself may import triton with its compiler, so after use only our own module tells."""
     code = (
         "import sys, infonoise_ext as inx; print('triton' in sys.modules)\n"
-        "inx.InfoNoise().sample(3); print('infonoise_ext.triton_ops' in sys.modules)"
+        "inx.InfoNoise().sample(3); print('infonoise_ext.ops.triton_ops' in sys.modules)"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.split() == ["False", "False"]
@@ -125,7 +126,7 @@ def test_without_triton_all_else_works_and_the_backend_says_how_to_get_it(tmp_pa
         "sys.meta_path.insert(0, Hide())\n"
         "import importlib.util; plain = importlib.util.find_spec\n"
         "importlib.util.find_spec = lambda name, *a: None if name == 'triton' else plain(name, *a)\n"
-        "import infonoise_ext as inx, infonoise_ext.ops as ops\n"
+        "import infonoise_ext as inx, infonoise_ext.ops.registry as ops\n"
         "from infonoise_ext.doctor import report\n"
         "inx.InfoNoise(seed=1).sample(3); print(ops.serving('cuda')); print(report())\n"
         "inx.InfoNoise(seed=1, backend='triton')\n"

@@ -7,9 +7,9 @@ import pytest
 import torch
 from support import FLOATS, OPS, generator
 
-from infonoise_ext import triton_ops
-from infonoise_ext._pairs import aligned, are_aligned
-from infonoise_ext.triton_ops import loss as triton_loss
+from infonoise_ext.ops import triton_ops
+from infonoise_ext.ops.pairs import aligned, are_aligned
+from infonoise_ext.ops.triton_ops import loss as triton_loss
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton.runtime.interpreter")  # inf - inf is meant
 ALL = OPS | {"triton": {name: getattr(triton_ops, name) for name in OPS["eager"]}}

@@ -8,7 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infonoise_ext import _schemas, config, eager, reference
+from infonoise_ext.ops import eager, reference
+from infonoise_ext.ops import schemas as _schemas
+from infonoise_ext.state import config
 
 # Random123 known answers for philox4x32, 10 rounds.
 KNOWN_ANSWERS = [

@@ -19,7 +19,7 @@ from support import (
     take,
 )
 
-from infonoise_ext._schemas import COUNTERS, SIGNALS
+from infonoise_ext.ops.schemas import COUNTERS, SIGNALS
 
 RINGS = ("ring", "count", "counters", "grid")
 TABLES = ("mmse", "cdf", "stats", "counters", "grid", "params")

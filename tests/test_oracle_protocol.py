@@ -11,7 +11,7 @@ from test_oracle_modes import EXTREMES, close, double
 
 import infonoise_ext as inx
 from infonoise_ext import oracle
-from infonoise_ext._schemas import SIGNALS
+from infonoise_ext.ops.schemas import SIGNALS
 
 QUICK = {
     "gaussian": oracle.Gaussian(5, 0.7),

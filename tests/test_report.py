@@ -17,9 +17,9 @@ from test_schedule import gaussian_mmse
 
 import infonoise_ext as inx
 from infonoise_ext.__main__ import main
-from infonoise_ext.report import page_of, read_run
-from infonoise_ext.report.page import MAX_VALUES, payload
-from infonoise_ext.report.runs import Run
+from infonoise_ext.watch.report import page_of, read_run
+from infonoise_ext.watch.report.page import MAX_VALUES, payload
+from infonoise_ext.watch.report.runs import Run
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the PATH: apt-get install chromium")

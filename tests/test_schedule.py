@@ -7,7 +7,7 @@ import torch
 from support import generator
 
 import infonoise_ext as inx
-from infonoise_ext._schemas import SIGNALS, SKIP_CAUSES
+from infonoise_ext.ops.schemas import SIGNALS, SKIP_CAUSES
 
 BACKENDS = ("auto", "eager")
 

@@ -13,9 +13,10 @@ from test_closed_forms import fed, gaussian_mmse
 from test_oracle_protocol import nodes, slope
 
 import infonoise_ext as inx
-from infonoise_ext import eager, oracle
-from infonoise_ext._schemas import SIGNALS
-from infonoise_ext.reference.table import rise_of
+from infonoise_ext import oracle
+from infonoise_ext.ops import eager
+from infonoise_ext.ops.reference.refresh import rise_of
+from infonoise_ext.ops.schemas import SIGNALS
 
 PROFILES = st.lists(st.one_of(st.just(0.0), st.floats(1e-6, 1e6)), min_size=2, max_size=40)
 

@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 
 import infonoise_ext as inx
-from infonoise_ext.table import SigmaTable
+from infonoise_ext.channel.sigma_table import SigmaTable
 
 ALPHA = 1e-6  # false-alarm rate of each chi-square test
 DRAWS = 200_000

@@ -16,9 +16,9 @@ from support import ADVANCE, assert_same_sigma, assert_same_state, copy_of, gene
 from torch._dynamo.testing import CompileCounterWithBackend
 
 import infonoise_ext as inx
-from infonoise_ext import eager, reference, triton_ops
-from infonoise_ext._schemas import COUNTERS, SCHEMAS, SIGNALS
-from infonoise_ext.triton_ops import advance, draw, observe, record_many
+from infonoise_ext.ops import eager, reference, triton_ops
+from infonoise_ext.ops.schemas import COUNTERS, SCHEMAS, SIGNALS
+from infonoise_ext.ops.triton_ops import advance, draw, observe, record_many
 
 # numpy's, for the logarithm of a pivot of 0 and the mean of a sum of 1e308, both of which are meant
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton.runtime.interpreter")

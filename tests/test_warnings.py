@@ -10,10 +10,10 @@ from report_runs import QUICK, drive, no_error, recorded, warned
 from test_schedule import gaussian_mmse
 
 import infonoise_ext as inx
-from infonoise_ext._schemas import COUNTERS, SIGNALS
-from infonoise_ext.report import page_of, read_run
-from infonoise_ext.report.runs import standing
-from infonoise_ext.report.warnings import RULES, WINDOW
+from infonoise_ext.ops.schemas import COUNTERS, SIGNALS
+from infonoise_ext.watch.report import page_of, read_run
+from infonoise_ext.watch.report.runs import standing
+from infonoise_ext.watch.report.warnings import RULES, WINDOW
 
 DOCS = Path(__file__).parent.parent / "docs" / "monitoring.md"
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from scipy import integrate
 
-from infonoise_ext.bounds import BinaryBound, GaussianBound, OneHotBound
-from infonoise_ext.weights import EDMWeight, UnitWeight, as_weight, evaluate_weight
+from infonoise_ext.curves.bounds import BinaryBound, GaussianBound, OneHotBound
+from infonoise_ext.curves.weights import EDMWeight, UnitWeight, as_weight, evaluate_weight
 
 SIGMAS = 6.0  # two-sided false-alarm rate 2e-9 per Monte Carlo comparison
 

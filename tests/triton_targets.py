@@ -16,8 +16,8 @@ import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from infonoise_ext.triton_ops import advance, draw, loss, moments, record, record_many, refresh
-from infonoise_ext.triton_ops.common import options, padded
+from infonoise_ext.ops.triton_ops import advance, draw, loss, moments, record, record_many, refresh
+from infonoise_ext.ops.triton_ops.common import options, padded
 
 KERNELS = (
     record.observe_kernel,

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..channel import Flow, clean_error
-from ..table import Schedule, SigmaTable
+from ..channel.sigma_table import Schedule, SigmaTable
 
 PREDICTIONS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0", "flow_prediction": "velocity"}
 _REMAPS = (

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from ..channel import clean_error
-from ..grid import HasProfile, info_grid
-from ..profile import Profile
-from ..weights import EDMWeight
+from ..curves.weights import EDMWeight
+from ..grids.info import HasProfile, info_grid
+from ..state.profile import Profile
 
 
 def density(schedule: Any) -> Callable[..., Tensor]:

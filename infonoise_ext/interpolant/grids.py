@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..weights import _number
+from ..curves.weights import _number
 from .path import Interpolant, Linear
 
 _BISECTIONS = 80

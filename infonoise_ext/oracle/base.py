@@ -10,10 +10,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..config import InfoNoiseConfig
-from ..profile import Profile
-from ..state import edges_and_centres
-from ..weights import _number
+from ..curves.weights import _number
+from ..state.config import InfoNoiseConfig
+from ..state.profile import Profile
+from ..state.tensors import edges_and_centres
 
 
 class Estimate(NamedTuple):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..weights import _number
+from ..curves.weights import _number
 from .base import device_of, positive, probability, whole
 from .discrete import Discrete
 from .quadrature import sign_mmse

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from ..bounds import GaussianBound
-from ..weights import _number
+from ..curves.bounds import GaussianBound
+from ..curves.weights import _number
 from .base import Estimate, Oracle, normal, whole, without_error
 
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from ..weights import _number
+from ..curves.weights import _number
 from .base import Estimate, Oracle, device_of, positive, probability, without_error
 from .gaussian import Gaussian
 from .quadrature import sign_entropy, sign_mmse

@@ -12,7 +12,7 @@ import torch
 from test_schedule import train
 
 import infonoise_ext as inx
-from infonoise_ext.state import MUTABLE
+from infonoise_ext.state.tensors import MUTABLE
 
 OPTIONS = {"bins": 8, "capacity": 8, "min_count": 2, "warmup": 3, "refresh_every": 2}
 

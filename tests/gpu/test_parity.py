@@ -18,7 +18,7 @@ from support import (
 )
 
 import infonoise_ext as inx
-from infonoise_ext._schemas import SIGNALS
+from infonoise_ext.ops.schemas import SIGNALS
 
 SIZES = (0, 1, 13, 700, 4096, 2**16, 2**16 + 1, 2**20)
 LARGE = (2**16, 2**16 + 1)

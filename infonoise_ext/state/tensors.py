@@ -1,0 +1,134 @@
+"""The scheduler's tensors: allocated once, fixed shapes, marked static for CUDA graphs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from ..curves.density import Density
+from ..curves.weights import evaluate_weight
+from ..ops.schemas import COUNTERS, GRID_ROWS, PARAMS, PIVOT_RULES, SIGNALS, STATS
+from .config import MAX_STEPS, InfoNoiseConfig
+
+MUTABLE = ("ring", "count", "mmse", "cdf", "stats", "counters", "rng")
+
+
+@dataclass
+class State:
+    """What `infonoise_ext._schemas` lists, by name."""
+
+    ring: Tensor
+    count: Tensor
+    mmse: Tensor
+    cdf: Tensor
+    stats: Tensor
+    counters: Tensor
+    rng: Tensor
+    grid: Tensor
+    params: Tensor
+
+    def mark_static(self) -> None:
+        """Tell torch.compile that these addresses never change, so CUDA graphs accept their mutation."""
+        for f in fields(self):
+            torch._dynamo.mark_static_address(getattr(self, f.name))
+
+    def to(self, device: torch.device) -> State:
+        """Copies of the tensors on `device`, marked static."""
+        with torch.inference_mode(False):  # an inference tensor could never be updated outside of that mode
+            moved = State(*(getattr(self, f.name).detach().to(device, copy=True) for f in fields(self)))
+        moved.mark_static()
+        return moved
+
+    @property
+    def edges(self) -> Tensor:
+        """Bin edges in sigma, float64 [K + 1]; each is exactly a float32."""
+        return self.grid[GRID_ROWS.index("edges")]
+
+    def row(self, name: str) -> Tensor:
+        """A row of K values of the grid: "sigma" (bin centres), "weight" or "bound"."""
+        return self.grid[GRID_ROWS.index(name), :-1]
+
+
+def edges_and_centres(config: InfoNoiseConfig) -> tuple[Tensor, Tensor]:
+    """Bin edges [K + 1], each exactly a float32, and centres [K] in sigma: float64 on the CPU."""
+    steps = torch.arange(config.bins + 1, dtype=torch.float64, device="cpu")
+    low = math.log(config.sigma_min)
+    return (low + config.width * steps).exp().float().double(), (low + config.width * (steps[:-1] + 0.5)).exp()
+
+
+def make_grid(
+    config: InfoNoiseConfig, weight: Callable[[Tensor], Tensor], bound: Callable[[Tensor], Tensor] | None
+) -> Tensor:
+    """The constant `grid` tensor on the CPU."""
+    edges, centres = edges_and_centres(config)
+    grid = torch.zeros(len(GRID_ROWS), config.bins + 1, dtype=torch.float64)
+    grid[0] = edges
+    grid[1, :-1] = centres
+    grid[2, :-1] = evaluate_weight(weight, centres)
+    grid[3, :-1] = math.inf if bound is None else evaluate_bound(bound, centres)
+    return grid
+
+
+def evaluate_bound(bound: Callable[[Tensor], Tensor], sigma: Tensor) -> Tensor:
+    """`bound(sigma)` as float64 [K], checked.
+
+    Raises:
+        ValueError: another shape, or a value that is NaN or negative.
+    """
+    value = torch.as_tensor(bound(sigma), dtype=torch.float64)
+    if value.shape != sigma.shape:
+        raise ValueError(f"bound(sigma) has shape {list(value.shape)}, but must have sigma's, {list(sigma.shape)}")
+    if not bool((value >= 0).all()):
+        bad = int((~(value >= 0)).nonzero()[0])
+        raise ValueError(f"bound({sigma[bad]:.4g}) is {value[bad]:.4g}, but must be at least 0")
+    return value
+
+
+def make_params(config: InfoNoiseConfig, rank: int, world: int, refreshes: bool = True) -> Tensor:
+    """The constant `params` tensor on the CPU; without `refreshes` no step finds one due on the device."""
+    value, span = config.pivot.numbers()
+    named = {
+        "log_min": math.log(config.sigma_min),
+        "width": config.width,
+        "warmup": config.warmup if refreshes else MAX_STEPS,
+        "pivot_rule": PIVOT_RULES.index(config.pivot.rule),
+        "pivot_value": value,
+        "pivot_span": span,
+        "stratified": config.sampling == "stratified",
+        "rank": rank,
+        "world": world,
+        "signal": SIGNALS.index(config.signal),
+    }
+    return torch.tensor([float(named.get(name, getattr(config, name, 0))) for name in PARAMS], dtype=torch.float64)
+
+
+def prior_table(config: InfoNoiseConfig, prior: Density, edges: Tensor) -> Tensor:
+    """The cdf [K + 1] of the warm-up: the prior truncated to the grid, mixed with its floor."""
+    mass = prior.bin_mass(edges)
+    total = mass.sum()
+    if not bool(torch.isfinite(total) & (total > 0) & (mass >= 0).all()):
+        raise ValueError(f"prior is {prior!r}, which has no mass on [{config.sigma_min}, {config.sigma_max}]")
+    mass = (1 - config.prior_floor) * mass / total + config.prior_floor / config.bins
+    cdf = torch.cat((torch.zeros(1, dtype=torch.float64), mass.cumsum(0).clamp(max=1)))
+    cdf[-1] = 1.0
+    return cdf
+
+
+def fresh_state(config: InfoNoiseConfig, grid: Tensor, params: Tensor, table: Tensor, groups: int, seed: int) -> State:
+    """A state that has seen nothing, on the CPU."""
+    bins = config.bins
+    return State(
+        ring=torch.full((groups, bins, config.capacity), -1.0, dtype=torch.float32),
+        count=torch.zeros(groups, bins, dtype=torch.int64),
+        mmse=torch.full((groups, bins), -1.0, dtype=torch.float64),
+        cdf=table.repeat(groups, 1),
+        stats=torch.zeros(groups, len(STATS), dtype=torch.float64),
+        counters=torch.zeros(groups, len(COUNTERS), dtype=torch.int64),
+        rng=torch.tensor([seed, 0]),
+        grid=grid,
+        params=params,
+    )
