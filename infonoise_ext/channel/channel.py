@@ -17,6 +17,7 @@ PREDICTIONS = ("x0", "eps", "v", "velocity", "edm_f")
 
 
 def wide(x: Tensor) -> Tensor:
+    """Return x in float32, or in its own dtype if that is wider."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
