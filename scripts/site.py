@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 PAGES = ROOT / "build" / "pages"
 LINK = re.compile(r"(\]\()([^)\s:#]+)(#[^)\s]*)?\)")
-FENCED = re.compile(r"(^```.*?^```$)", re.M | re.S)
+CODE = re.compile(r"(^```.*?^```$|`[^`\n]+`)", re.M | re.S)
 
 
 def layout() -> dict[Path, Path]:
@@ -41,8 +41,8 @@ def moved(text: str, source: Path, places: dict[Path, Path]) -> str:
             raise ValueError(f"{source} links to {link[2]}, but must link to a page, a figure or an example")
         return f"{link[1]}{os.path.relpath(places[target], places[source].parent)}{link[3] or ''})"
 
-    parts = FENCED.split(text)
-    return "".join(part if part.startswith("```") else LINK.sub(relink, part) for part in parts)
+    parts = CODE.split(text)
+    return "".join(part if part.startswith("`") else LINK.sub(relink, part) for part in parts)
 
 
 def lay_out() -> None:

@@ -1,4 +1,4 @@
-"""What the figures of docs/method.md rest on: signals, windows, sum rules, against closed forms and quadratures."""
+"""What the figures of docs/research/method.md rest on: signals, windows, sum rules, against closed forms and quadratures."""
 
 import json
 import math

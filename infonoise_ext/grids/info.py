@@ -92,7 +92,7 @@ def open_grid(source: Source | Sequence[Source], n: int, order: float = 2, group
         ValueError: an argument out of range, or a source as in `info_grid`.
 
     Source:
-        docs/inference-grids.md derives and measures it.
+        docs/research/inference-grids.md derives and measures it.
     """
     if n < 1:
         raise ValueError(f"n is {n}, but must be at least 1")
