@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
+from support import ROOT
 
 import infonoise_ext as inx
 
-ROOT = Path(__file__).parents[2]
 WINGS = ("channel", "curves", "grids", "interpolant", "oracle", "watch.plot")
 MODULE = importlib.util.spec_from_file_location("site_script", ROOT / "scripts" / "site.py")
 SITE = importlib.util.module_from_spec(MODULE)
@@ -53,8 +53,8 @@ def test_every_name_of_the_reference_has_a_docstring():
         value = resolved(path)
         if inspect.ismodule(value) or callable(value):
             assert inspect.getdoc(value), path
-        for name, member in inspect.getmembers(value, inspect.isfunction if inspect.isclass(value) else lambda _: False):
-            assert name.startswith("_") or inspect.getdoc(member), f"{path}.{name}"
+        for name, method in inspect.getmembers(value, inspect.isfunction) if inspect.isclass(value) else ():
+            assert name.startswith("_") or inspect.getdoc(method), f"{path}.{name}"
 
 
 def test_every_page_is_in_the_navigation_once():
