@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..curves.weights import UnitWeight
+from ..curves.weights import unit_weight
 from ..ops.schemas import COUNTERS, STATS, STATUSES
 from .config import InfoNoiseConfig
 from .profile import Profile, profile_of
@@ -58,7 +58,7 @@ def profile_of_saved(saved: dict[str, Any], group: int = 0) -> Profile:
     tensors = _checked(saved)
     config = _config_of(saved)
     with torch.device("cpu"):
-        grid = make_grid(config, UnitWeight(), None)
+        grid = make_grid(config, unit_weight, None)
         params = make_params(config, rank=0, world=1)
     if not torch.equal(grid[0], tensors.pop("edges")):
         raise ValueError("config and edges are damaged: they disagree")

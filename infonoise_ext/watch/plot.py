@@ -46,7 +46,8 @@ def schedule_figure(schedule: InfoNoise, group: int = 0) -> Figure:
         gate.axvline(profile.pivot, color=ORANGE, lw=0.8, ls=":")
     _filled_step(bottom, profile.edges, profile.density, GREEN, "sampled density")
     width = schedule.config.width
-    prior = schedule._prior_table.diff() / width
+    prior = schedule.prior.mass(profile.edges) / width
+    prior /= (prior * width).sum()
     bottom.stairs(prior.numpy(), profile.edges.numpy(), color=GREY, lw=1.2, ls="--", label="prior")
     allocation = f"allocation φ, {schedule.config.signal}"
     bottom.stairs(profile.allocation.numpy(), profile.edges.numpy(), color=BLUE, lw=1.2, label=allocation)
