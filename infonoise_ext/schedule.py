@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -312,7 +311,7 @@ class InfoNoise:
 
         A path that ends in ".safetensors" gets that format (needs the safetensors package).
         """
-        files.save(self.state_dict(), Path(path))
+        files.write(self.state_dict(), path)
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """`load_state_dict` of what `save` wrote.
@@ -321,7 +320,7 @@ class InfoNoise:
             OSError: the file cannot be opened.
             ValueError: the file is damaged, of another kind or of another version; nothing is changed.
         """
-        saved = files.read(Path(path))
+        saved = files.read(path)
         try:
             self.load_state_dict(saved)
         except ValueError as error:
