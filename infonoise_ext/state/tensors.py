@@ -38,7 +38,7 @@ class State:
         """Tell torch.compile that these addresses never change, so CUDA graphs accept their mutation."""
         for f in fields(self):
             # What torch._dynamo.mark_static_address sets, without the seconds that importing it takes.
-            getattr(self, f.name)._dynamo_static_input_type = "guarded"
+            getattr(self, f.name)._dynamo_static_input_type = "unguarded"
 
     def to(self, device: torch.device) -> State:
         """Copies of the tensors on `device`, marked static."""
