@@ -9,7 +9,7 @@ import zipfile
 
 import pytest
 import torch
-from test_schedule import train
+from support.runs import train
 
 import infonoise_ext as inx
 from infonoise_ext.state.tensors import MUTABLE
