@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Protocol, TypeAlias
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from ..ops import eager
 from ..ops.schemas import SIGNALS
-from ..state.files import read_profile
+from ..state.checkpoint import read_profile
 from ..state.profile import Profile
 
 EDM_RHO = 7.0
@@ -171,7 +170,7 @@ def _normalised(mass: Tensor) -> Tensor:
 
 def _profile(source: Source, group: int) -> Profile:
     if isinstance(source, str | os.PathLike):
-        return read_profile(Path(source), group)
+        return read_profile(source, group)
     if group != 0:
         raise ValueError(f"group is {group}, but chooses from a file alone: give schedule.profile({group})")
     return source if isinstance(source, Profile) else source.profile()
