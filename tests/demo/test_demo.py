@@ -213,6 +213,7 @@ def test_table_says_what_was_not_reached():
     assert "2.50 ± 0.71" in next(line for line in table if line.startswith("InfoNoise"))
 
 
+@pytest.mark.slow
 def test_main_writes_figure_and_numbers(tmp_path, capfd):
     assert demo.main(["--quick", "--out", str(tmp_path / "new"), "--workers", "2"]) == 0
     out = capfd.readouterr().out

@@ -70,6 +70,7 @@ def test_a_region_compiled_on_its_own_knows_when_it_runs_again(backend, use_reen
     assert_counted(schedule, 18, 18)
 
 
+@pytest.mark.slow
 def test_generated_code_asks_at_run_time():
     """Eager torch could be taken into the code, with its question answered once."""
     schedule, net = recording("eager")

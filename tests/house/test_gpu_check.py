@@ -138,6 +138,7 @@ def test_without_a_device_nothing_is_measured(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_exercise_knows_every_op_and_finds_a_wrong_one():
     command = [sys.executable, "tests/gpu/exercise.py", "eager", "cpu"]
     result = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
@@ -157,6 +158,7 @@ def test_exercise_knows_every_op_and_finds_a_wrong_one():
     assert "advance_" not in result.stdout
 
 
+@pytest.mark.slow
 def test_the_tests_for_a_gpu_pass_a_rehearsal():
     """Those that say something on a CPU, where the CPU's ops stand for the GPU's."""
     fast = "not eager and not 65536 and not 65537 and not 70000 and not 1048576"

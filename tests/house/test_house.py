@@ -54,24 +54,28 @@ def test_import_contracts_hold():
     assert result.returncode == 0, result.stdout
 
 
-def run_copy(tmp_path, code, **environment):
-    """Run code against a copy of the package that has no compiled ops."""
-    target = tmp_path / "infonoise_ext"
-    if not target.exists():
-        shutil.copytree(PACKAGE, target, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
-    return subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True,
-        env=os.environ | {"PYTHONPATH": str(tmp_path)} | environment,
-    )  # fmt: skip
+@pytest.fixture(scope="module")
+def run_copy(tmp_path_factory):
+    """Runs code against a copy of the package that has no compiled ops."""
+    folder = tmp_path_factory.mktemp("copy")
+    shutil.copytree(PACKAGE, folder / "infonoise_ext", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+
+    def run(code, **environment):
+        return subprocess.run(
+            [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True,
+            env=os.environ | {"PYTHONPATH": str(folder)} | environment,
+        )  # fmt: skip
+
+    return run
 
 
-def test_without_a_build_the_package_runs_and_says_so_once(tmp_path):
+def test_without_a_build_the_package_runs_and_says_so_once(run_copy):
     code = (
         "import infonoise_ext as inx, infonoise_ext.ops.registry as ops\n"
         "s = inx.InfoNoise(seed=1); x = s.sample(100); print(float(s.advance(x, x).sum()), ops.serving('cpu'))\n"
         "inx.InfoNoise()"
     )
-    result = run_copy(tmp_path, code)
+    result = run_copy(code)
     assert result.returncode == 0, result.stderr
     assert result.stderr.count("eager torch backend") == 1
     assert "--no-build-isolation" in result.stderr
@@ -82,17 +86,18 @@ def test_without_a_build_the_package_runs_and_says_so_once(tmp_path):
     assert serving.strip() == "eager torch"
 
 
-def test_doctor_tells_what_is_there_and_what_is_missing(tmp_path):
+@pytest.mark.slow
+def test_doctor_tells_what_is_there_and_what_is_missing(run_copy):
     command = [sys.executable, "-m", "infonoise_ext", "doctor"]
     here = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert torch.__version__ in here
     assert re.search(r"CPU tensors\s+C\+\+", here)
-    bare = run_copy(tmp_path, "from infonoise_ext.doctor import report; print(report())")
+    bare = run_copy("from infonoise_ext.doctor import report; print(report())")
     assert re.search(r"CPU tensors\s+eager torch", bare.stdout)
     assert "--no-build-isolation" in bare.stdout
-    asked = run_copy(tmp_path, "import infonoise_ext", INFONOISE_BACKEND="eager")
+    asked = run_copy("import infonoise_ext", INFONOISE_BACKEND="eager")
     assert asked.stderr == ""
-    wrong = run_copy(tmp_path, "import infonoise_ext", INFONOISE_BACKEND="quick")
+    wrong = run_copy("import infonoise_ext", INFONOISE_BACKEND="quick")
     assert "INFONOISE_BACKEND is 'quick'" in wrong.stderr
 
 
@@ -117,7 +122,7 @@ def test_triton_is_imported_by_no_one_who_does_not_use_it():
     assert result.stdout.split() == ["False", "False"]
 
 
-def test_without_triton_all_else_works_and_the_backend_says_how_to_get_it(tmp_path):
+def test_without_triton_all_else_works_and_the_backend_says_how_to_get_it():
     """A finder that hides triton stands for an environment without it."""
     hide = (
         "import sys, importlib.abc\n"

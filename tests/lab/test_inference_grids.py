@@ -145,6 +145,7 @@ def test_verdicts():
     assert next(tables.log_ratios(half, edm))[0] == pytest.approx(-math.log(2))
 
 
+@pytest.mark.slow
 def test_a_small_run(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(compare, "STEPS", {"heun": (2, 5), "dpm++2m": (3, 6), "euler": (3, 6)})
     monkeypatch.setattr(compare, "SAMPLED", {"heun": (2, 5), "dpm++2m": (6,)})

@@ -125,6 +125,7 @@ def test_arms_trained_side_by_side_are_separate_runs():
     assert any(bool(different.any()) for different in starts)
 
 
+@pytest.mark.slow
 def test_short_run_goes_end_to_end(tmp_path, monkeypatch):
     plan = {"d": [8], "steps": 3, "seeds": [0], "unit": [], "settled": [8], "profiles": [8], "capacities": []}
     monkeypatch.setattr(experiment, "SHORT", plan)

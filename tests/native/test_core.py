@@ -12,6 +12,8 @@ from infonoise_ext.ops import eager, reference
 from infonoise_ext.ops import schemas as _schemas
 from infonoise_ext.state import config
 
+pytestmark = pytest.mark.slow  # builds a module
+
 # Random123 known answers for philox4x32, 10 rounds.
 KNOWN_ANSWERS = [
     ((0, 0, 0, 0), (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),

@@ -13,6 +13,7 @@ from support import ROOT
 from infonoise_ext.ops.schemas import SCHEMAS
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="needs nvcc")
 def test_one_library_serves_cpu_and_cuda_keys(tmp_path):
     build, output = ROOT / "build" / "cuda-test", tmp_path / "infonoise_ext"

@@ -21,6 +21,8 @@ from support.emulated import PLANTED, Emulated
 
 from infonoise_ext.ops.schemas import COUNTERS, SIGNALS
 
+pytestmark = pytest.mark.slow  # builds the emulator
+
 RINGS = ("ring", "count", "counters", "grid")
 TABLES = ("mmse", "cdf", "stats", "counters", "grid", "params")
 DRAW = ("cdf", "rng", "grid", "params")

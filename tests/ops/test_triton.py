@@ -265,6 +265,7 @@ def test_icdf(dtype):
         assert_same_sigma(triton_ops.icdf(*args), reference.icdf(*args))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("groups", "size"), [(1, 60), (3, 60), (3, 130)])
 @pytest.mark.parametrize("rule", [0, 1, 2])
 def test_advance_over_a_run(groups, size, rule, many_programs):
@@ -418,6 +419,7 @@ def test_cpu_tensors_without_the_interpreter_get_a_clear_error():
     assert "TRITON_INTERPRET=1" in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("target", "registers"), [("cuda:80", 255), ("cuda:90", 255), ("hip:gfx942", 256)])
 def test_kernels_compile_for_a_gpu_without_spills(target, registers):
     """Every kernel at 64 bins with all options and at 512 without, no GPU needed; a missing target fails."""

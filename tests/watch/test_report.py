@@ -181,6 +181,7 @@ def inner(dom, name):
     return re.search(rf'id="{name}"[^>]*>(.*?)</', dom, re.S)[1]
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_the_page_in_a_browser(run_of_groups, tmp_path):
     """The slider, the selector, the address and the numbers, and that nothing is asked of any network."""
@@ -200,6 +201,7 @@ def test_the_page_in_a_browser(run_of_groups, tmp_path):
     assert f"<dt>σ, median</dt><dd>{held:.3g}</dd>" in dom
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_the_controls_in_a_browser(run_of_groups, tmp_path):
     script = """
@@ -245,6 +247,7 @@ def test_the_controls_in_a_browser(run_of_groups, tmp_path):
     }
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_a_script_that_fails_says_so_on_the_page(run_of_groups, tmp_path):
     page = page_of(read_run(run_of_groups[0])).replace('"curves":', '"curled":')
