@@ -5,7 +5,7 @@ from functools import cache
 import torch
 
 import infonoise_ext as inx
-from infonoise_ext import eager
+from infonoise_ext.ops import eager
 
 from .host_sampler import HostSampler, VectorisedHostSampler
 

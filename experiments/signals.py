@@ -16,7 +16,7 @@ from infonoise_ext.demo.arms import ARMS, SIGMA_MAX, SIGMA_MIN, Arm
 from infonoise_ext.demo.bound import HeldOut
 from infonoise_ext.demo.dna import DNAGrammar
 from infonoise_ext.demo.train import train_arm
-from infonoise_ext.plot import BLUE, GREEN, GREY, ORANGE
+from infonoise_ext.watch.plot import BLUE, GREEN, GREY, ORANGE
 
 SCHEDULES = {
     '"entropy", the default': {"signal": "entropy"},

@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
 
         return int(demo.main(rest) or 0)
     if command == "report":
-        from . import report as run_report
+        from .watch import report as run_report
 
         return run_report.main(rest)
     print(USAGE, end="", file=sys.stdout if command in ("-h", "--help") else sys.stderr)

@@ -9,8 +9,9 @@ import platform
 
 import torch
 
-from . import _library, ops
 from ._version import __version__
+from .ops import library as _library
+from .ops import registry as ops
 from .schedule import InfoNoise
 
 EXTRAS = {"matplotlib": "plots and the demo's figure", "tqdm": "the demo's progress bar"}

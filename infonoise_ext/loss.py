@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from . import ops
-from ._pairs import aligned, check_pair
-from .density import Density
+from .curves.density import Density
+from .ops import registry as ops
+from .ops.pairs import aligned, check_pair
 from .schedule import InfoNoise
 
 _AUTO = ops.backend("auto")

@@ -77,7 +77,7 @@ tests() {
   fi
   "$python" -c 'import xdist' 2> /dev/null && options+=(-n 8 --dist worksteal)
   INFONOISE_CUDA_BUILT=$built INFONOISE_TEST_DEVICE=cuda TORCHINDUCTOR_COMPILE_THREADS=2 \
-    "$python" -m pytest tests/gpu tests/test_ops.py "${options[@]}"
+    "$python" -m pytest tests/gpu tests/ops/test_ops.py "${options[@]}"
 }
 
 # Each tool beside the others: they take turns on the GPU, and their start takes longer than their work.

@@ -3,11 +3,11 @@ import importlib.util
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
-from emulated import plant, pybind11_dir
+from support import ROOT
+from support.emulated import plant, pybind11_dir
 
 try:
     from hypothesis import settings
@@ -19,7 +19,6 @@ except ImportError:  # the tests on a GPU do without
 if os.environ.get("INFONOISE_TEST_DEVICE", "cpu") == "cpu":
     os.environ["TRITON_INTERPRET"] = "1"
 
-ROOT = Path(__file__).parent.parent
 if settings is not None:
     settings.register_profile("ci", deadline=None, derandomize=True, max_examples=60)
     settings.register_profile("long", deadline=None, max_examples=3000)

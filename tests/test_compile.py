@@ -9,7 +9,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from torch._inductor.utils import run_and_get_code
 
 import infonoise_ext as inx
-from infonoise_ext._schemas import SCHEMAS
+from infonoise_ext.ops.schemas import SCHEMAS
 
 BATCHES = (64, 32, 128, 7, 64, 100, 33, 2, 500)
 
@@ -109,7 +109,7 @@ def test_opcheck(namespace, name):
 
 def test_eager_sees_no_graph_break_when_traced_itself():
     """The eager functions, not the ops, are what a compiled torch rival runs."""
-    from infonoise_ext import eager
+    from infonoise_ext.ops import eager
 
     torch._dynamo.reset()
     state, expected = make_state(), make_state()
@@ -126,7 +126,7 @@ def test_eager_sees_no_graph_break_when_traced_itself():
 @pytest.mark.parametrize("groups", [1, 3])
 def test_eager_off_the_cpu_reads_nothing_back_and_stays_there(groups):
     """Meta tensors stand for a GPU's: they have no data, so reading a number raises."""
-    from infonoise_ext import eager
+    from infonoise_ext.ops import eager
 
     state = {name: tensor.to("meta") for name, tensor in make_state(groups).items()}
     sigma, error = torch.empty(64, device="meta"), torch.empty(64, device="meta")

@@ -9,7 +9,7 @@ import subprocess
 
 import torch
 
-from infonoise_ext import ops
+from infonoise_ext.ops import registry as ops
 
 QUERIES = {
     "driver": "driver_version",

@@ -4,7 +4,7 @@ from functools import cache
 
 import torch
 
-from infonoise_ext import eager
+from infonoise_ext.ops import eager
 
 from ..cases import CAPACITY, HOSTS
 

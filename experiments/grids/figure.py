@@ -10,7 +10,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from infonoise_ext.plot import BLUE, GREEN, GREY, ORANGE
+from infonoise_ext.watch.plot import BLUE, GREEN, GREY, ORANGE
 
 from .rules import BEST, DEFAULT, EDM, RANGE
 from .tables import errors, log_ratios, names, runs

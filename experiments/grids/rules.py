@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 import infonoise_ext as inx
-from infonoise_ext import Profile, eager
-from infonoise_ext._schemas import SIGNALS
+from infonoise_ext import Profile
+from infonoise_ext.ops import eager
+from infonoise_ext.ops.schemas import SIGNALS
 
 from .network import SIGMA_MAX, SIGMA_MIN
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from infonoise_ext import eager
-from infonoise_ext._schemas import SIGNALS
-from infonoise_ext.profile import Profile
+from infonoise_ext.ops import eager
+from infonoise_ext.ops.schemas import SIGNALS
+from infonoise_ext.state.profile import Profile
 
 WINDOW = (0.1, 0.5, 0.9)
 """Shares of the nats at the ends and in the middle of the window that decides."""

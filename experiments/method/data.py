@@ -18,7 +18,7 @@ from experiments.method.samples import digits, mnist, patches
 from experiments.method.style import COLOURS, noise_axis
 from experiments.script import markdown, plus_minus, rounded, run
 from infonoise_ext.oracle import EmpiricalBayes, Oracle
-from infonoise_ext.plot import BLUE, GREY
+from infonoise_ext.watch.plot import BLUE, GREY
 
 LOW, HIGH = 0.02, 80.0
 

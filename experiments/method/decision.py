@@ -16,7 +16,7 @@ from experiments.method.style import noise_axis
 from experiments.script import markdown, rounded, run
 from infonoise_ext import oracle
 from infonoise_ext.interpolant import sample_ode
-from infonoise_ext.plot import BLUE, GREEN, GREY, ORANGE
+from infonoise_ext.watch.plot import BLUE, GREEN, GREY, ORANGE
 
 LOW, HIGH = 0.05, 50.0
 TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10)

@@ -15,7 +15,7 @@ from experiments.method.data import sources
 from experiments.method.style import COLOURS, noise_axis
 from experiments.script import markdown, rounded, run
 from infonoise_ext import oracle
-from infonoise_ext.profile import Profile
+from infonoise_ext.state.profile import Profile
 
 STEPS, LOW, HIGH, BINS = 18, 0.002, 80.0, 96
 GRIDS = {"EDM": "black"} | COLOURS | {"default": "#CC79A7", "open": "#8C6D31"}

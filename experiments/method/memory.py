@@ -15,8 +15,8 @@ from experiments.method.dna import DNA
 from experiments.method.style import noise_axis
 from experiments.script import markdown, plus_minus, rounded, run
 from infonoise_ext.oracle import EmpiricalBayes
-from infonoise_ext.plot import BLUE, GREEN, ORANGE
-from infonoise_ext.profile import Profile
+from infonoise_ext.state.profile import Profile
+from infonoise_ext.watch.plot import BLUE, GREEN, ORANGE
 
 LOW, HIGH = 0.15, 50.0  # below, no letter of DNA is in doubt
 SEED = 1

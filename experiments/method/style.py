@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
-from infonoise_ext.plot import BLUE, GREEN, GREY, ORANGE
+from infonoise_ext.watch.plot import BLUE, GREEN, GREY, ORANGE
 
 COLOURS = {"entropy": BLUE, "rescaled": ORANGE, "mmse": GREY, "length": GREEN}
 """Signals by name, in the order in which all figures and tables show them."""

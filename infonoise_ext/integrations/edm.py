@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..curves.weights import EDMWeight
 from ..schedule import InfoNoise
-from ..weights import EDMWeight
 
 
 class _Loss:

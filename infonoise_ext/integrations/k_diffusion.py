@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from ..channel import clean_error
-from ..grid import HasProfile, info_grid
-from ..profile import Profile
-from ..weights import EDMWeight
+from ..curves.weights import EDMWeight
+from ..grids.info import HasProfile, info_grid
+from ..state.profile import Profile
 
 
 def density(schedule: Any) -> Callable[..., Tensor]:
@@ -35,7 +35,7 @@ def density(schedule: Any) -> Callable[..., Tensor]:
             sigma: Tensor = schedule.sample(shape.numel()).view(shape)
         else:
             u = utils.stratified_with_settings(shape, device=device, dtype=torch.float64)
-            sigma = schedule.icdf(u.clamp(min=2.0**-54))
+            sigma = schedule.table().level(u.clamp(min=2.0**-54))
         return sigma.to(device, dtype)
 
     return sample_density

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import InfoNoise
-from ..plot import schedule_figure
+from ..watch.plot import schedule_figure
 
 try:
     from lightning.pytorch import Callback, LightningModule, Trainer

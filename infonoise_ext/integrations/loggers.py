@@ -71,7 +71,7 @@ def _profiles(schedule: Any, name: str) -> dict[str, Profile]:
 def _figures(schedule: Any, name: str, wanted: bool) -> dict[str, Any]:
     if not wanted or find_spec("matplotlib") is None:
         return {}
-    from ..plot import schedule_figure
+    from ..watch.plot import schedule_figure
 
     return {key: schedule_figure(schedule, g) for key, g in _groups(schedule, name).items()}
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..weights import _number
+from ..curves.arguments import number
 from .path import Interpolant, Linear
 
 _BISECTIONS = 80
@@ -30,7 +30,7 @@ def _ramp(n: int) -> Tensor:
 
 def _window(d: float, kappa: float) -> float:
     """Kappa / sqrt(d), the width of the dilated window in tau or in alpha."""
-    width = _number("kappa", kappa, positive=True) / math.sqrt(_number("d", d, positive=True))
+    width = number("kappa", kappa, above=0) / math.sqrt(number("d", d, above=0))
     if width >= 1.0:
         raise ValueError(f"kappa must be below sqrt(d) = {math.sqrt(d):g}, got {kappa}")
     return width
@@ -121,7 +121,7 @@ def merged_grid(n: int, d: float) -> Tensor:
     Raises:
         ValueError: n is below 1, or d is not a finite number above 0.
     """
-    u, root = _ramp(n), math.sqrt(_number("d", d, positive=True))
+    u, root = _ramp(n), math.sqrt(number("d", d, above=0))
     # u is the coordinate: 2 u sigma^2 - b sigma - 2 root (1 - u) = 0, by the root without cancellation.
     b = (1.0 + root) * (1.0 - 2.0 * u)
     s = (b.square() + 16.0 * root * u * (1.0 - u)).sqrt()

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..channel import Channel, _wide
-from ..weights import _number
+from ..channel import Channel
+from ..channel.channel import wide
+from ..curves.arguments import number
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Interpolant(Channel):
 
     def __post_init__(self) -> None:
         """Check the arguments."""
-        object.__setattr__(self, "c", _number("c", self.c, positive=True))
+        object.__setattr__(self, "c", number("c", self.c, above=0))
 
     @staticmethod
     @abstractmethod
@@ -57,16 +58,16 @@ class Interpolant(Channel):
 
     def sigma(self, t: Tensor) -> Tensor:
         """Return c alpha(t) / t for tau = t in [0, 1]; inf at 0."""
-        t = _wide(t)
+        t = wide(t)
         return self.c * self.alpha(t) / t
 
     def time_of(self, sigma: Tensor) -> Tensor:
         """Return tau for sigma in [0, inf]."""
-        return self.shares(_wide(sigma) / self.c)[1]
+        return self.shares(wide(sigma) / self.c)[1]
 
     def scales(self, sigma: Tensor) -> tuple[Tensor, Tensor]:
         """Return (tau, c alpha) for sigma in [0, inf]."""
-        alpha, tau = self.shares(_wide(sigma) / self.c)
+        alpha, tau = self.shares(wide(sigma) / self.c)
         return tau, self.c * alpha
 
     def velocity(self, x: Tensor, denoised: Tensor, sigma: Tensor) -> Tensor:
@@ -81,7 +82,7 @@ class Interpolant(Channel):
         Returns:
             [B, ...] of x's shape.
         """
-        sigma = _wide(sigma).reshape(sigma.shape + (1,) * (x.ndim - sigma.ndim))
+        sigma = wide(sigma).reshape(sigma.shape + (1,) * (x.ndim - sigma.ndim))
         p, q = self.velocity_weights(*self.shares(sigma / self.c))
         return p * denoised + q * x
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..empirical_bayes import empirical_bayes
 from .base import device_of
 from .discrete import Discrete
+from .empirical_bayes import empirical_bayes
 
 _CHUNK = 2**20
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..bounds import BinaryBound, damped_integral
+from ..curves.bounds import BinaryBound, damped_integral
 
 _REACH = 10.0
 _PANEL = 0.5

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from ..weights import _number
+from ..curves.arguments import number
 from .base import Estimate, Oracle, device_of, positive, probability, without_error
 from .gaussian import Gaussian
 from .quadrature import sign_entropy, sign_mmse
@@ -130,7 +130,7 @@ class TwoModes(Oracle):
         """See the class."""
         self._within = Gaussian(dim, std)
         self.dim, self.std = dim, self._within.std
-        self.p, self.m = probability("p", p), _number("m", m, positive=True)
+        self.p, self.m = probability("p", p), number("m", m, above=0)
         self.field = _half_logit(self.p)
         self._untold = float(sign_entropy(self._snr(torch.zeros(1, dtype=torch.float64)), self.p))
 

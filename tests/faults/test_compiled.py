@@ -9,7 +9,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from torch._inductor.utils import run_and_get_code
 
 import infonoise_ext as inx
-from infonoise_ext.state import MUTABLE
+from infonoise_ext.state.tensors import MUTABLE
 
 OPTIONS = {"warmup": 3, "refresh_every": 2, "min_count": 1, "coverage": 0.01}
 

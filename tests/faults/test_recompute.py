@@ -9,7 +9,7 @@ from torch._functorch import config as functorch_config
 from torch.utils.checkpoint import checkpoint
 
 import infonoise_ext as inx
-from infonoise_ext._schemas import COUNTERS, SKIP_CAUSES
+from infonoise_ext.ops.schemas import COUNTERS, SKIP_CAUSES
 
 IGNORE = "ignore:observe was called during backward"
 BACKENDS = ("auto", "eager", "triton")

@@ -25,8 +25,8 @@ from hypothesis.stateful import (
 from support import MUTABLE, assert_same_sigma, assert_same_state, generator, random_batch
 
 import infonoise_ext as inx
-from infonoise_ext import reference
-from infonoise_ext._schemas import SIGNALS
+from infonoise_ext.ops import reference
+from infonoise_ext.ops.schemas import SIGNALS
 
 SEEDS = st.integers(0, 2**32)
 SIZES = st.sampled_from([0, 1, 2, 7, 30, 64])

@@ -11,7 +11,7 @@ import pytest
 import torch
 from support import DEVICE
 
-from infonoise_ext import ops
+from infonoise_ext.ops import registry as ops
 
 HERE = Path(__file__).parent
 REHEARSAL = DEVICE == "cpu" and os.environ.get("INFONOISE_REHEARSE") == "1"

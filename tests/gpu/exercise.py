@@ -9,8 +9,8 @@ import sys
 import torch
 from support import ADVANCE, copy_of, generator, make_state, random_batch, take
 
-from infonoise_ext import ops
-from infonoise_ext._schemas import SCHEMAS, SIGNALS
+from infonoise_ext.ops import registry as ops
+from infonoise_ext.ops.schemas import SCHEMAS, SIGNALS
 
 SIZES = (0, 700, 2**16 + 1)
 RTOL = {torch.float32: 1e-5, torch.float64: 1e-9}

@@ -7,7 +7,7 @@ from torch._dynamo.utils import counters
 
 import infonoise_ext as inx
 from benchmarks.gpu.timing import WARMUPS, captured
-from infonoise_ext._schemas import COUNTERS
+from infonoise_ext.ops.schemas import COUNTERS
 
 KERNELS = ["auto", *(["triton"] if "triton" in BACKENDS else [])]
 SIZES = (256, 70_000)

@@ -22,12 +22,12 @@ GRIDS: dict[str, Callable[[inx.Profile, int], Tensor]] = {
 NODES = 1000
 
 
-def exact_profile(model: TwoModes, bins: int = 64) -> inx.profile.Profile:
+def exact_profile(model: TwoModes, bins: int = 64) -> inx.Profile:
     """On the range that the schedules are given."""
     return model.profile(SIGMA_MIN, TOP * math.sqrt(model.dim), bins)
 
 
-def grids_of(profile: inx.profile.Profile, model: TwoModes) -> dict[str, dict]:
+def grids_of(profile: inx.Profile, model: TwoModes) -> dict[str, dict]:
     """For each grid: shares of its nodes in the windows, and "steps": N_p and N_v, exact denoiser, Euler."""
     reduced = mixture.TwoModes(model.dim, model.p, model.std, model.m)
     found: dict = {}
@@ -53,7 +53,7 @@ def exact_errors(model: TwoModes, sigma: Tensor, generator: torch.Generator) -> 
     return along.square() + model.std**2 * sigma.square() / total * across
 
 
-def ring_profile(model: TwoModes, bins: int, capacity: int, generator: torch.Generator) -> inx.profile.Profile:
+def ring_profile(model: TwoModes, bins: int, capacity: int, generator: torch.Generator) -> inx.Profile:
     """What rings full of the exact denoiser's errors estimate: no error of a network, the noise of the rings alone."""
     profile = exact_profile(model, bins)
     place = torch.rand(bins, capacity, generator=generator, dtype=torch.float64) - 0.5

@@ -1,0 +1,25 @@
+"""How a noisy sample is made: VE, VP and flow paths as noise levels, exact conversions of losses, tables of levels."""
+
+from .channel import (
+    PREDICTIONS,
+    VE,
+    VP,
+    Channel,
+    Flow,
+    alpha_bar_from_sigma,
+    clean_error,
+    sigma_from_alpha_bar,
+)
+from .sigma_table import SigmaTable
+
+__all__ = [
+    "PREDICTIONS",
+    "VE",
+    "VP",
+    "Channel",
+    "Flow",
+    "SigmaTable",
+    "alpha_bar_from_sigma",
+    "clean_error",
+    "sigma_from_alpha_bar",
+]

@@ -1,0 +1,182 @@
+"""Hosts that know a fixed table of noise levels: draw its entries with exactly the schedule's mass."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..curves.density import Schedule
+from .channel import Flow, sigma_from_alpha_bar
+
+if TYPE_CHECKING:
+    from ..state.profile import Profile
+
+_RESOLUTION = 1e-6  # neighbours closer than this in log sigma are one level to float32
+_ROUNDING = 1e-5  # an entry outside the grid by less is recorded in the end bin
+
+
+class SigmaTable:
+    """A host's table of noise levels, from which a schedule draws entries.
+
+    The cell of an entry reaches to the midpoints, in log sigma, between it and its neighbours; the end
+    cells take the tails. Drawing from the schedule and taking the entry whose cell was hit gives each
+    entry exactly the schedule's mass of its cell. Record the sigma that comes back, the entry's own.
+
+    An entry at infinity (pure noise: flow time 1, terminal SNR zero) is placed, for its cell alone, one
+    spacing above the highest finite entry. Its errors say nothing about the data and are skipped when
+    recorded, as "nonfinite sigma".
+
+    Args:
+        sigmas: [N] noise levels b / a, N >= 2, in the host's order, strictly ascending or descending.
+            Flow times are no sigma: see `from_flow`, or convert them with `channel.Flow`.
+        device: where entries are drawn; that of the schedule.
+
+    Attributes:
+        sigmas: [N] float32 on `device`, in the host's order.
+        sigma_min: lowest entry: the lower end for a schedule that serves this table.
+        sigma_max: highest finite entry, the upper end.
+
+    Raises:
+        ValueError: fewer than two finite entries, an entry that is 0, negative or NaN, an order that
+            neither ascends nor descends, or neighbours that float32 cannot tell apart.
+    """
+
+    def __init__(self, sigmas: Tensor, device: torch.device | str | None = None) -> None:
+        levels = torch.as_tensor(sigmas).detach().to("cpu", torch.float64)
+        if levels.ndim != 1 or int(torch.isfinite(levels).sum()) < 2:
+            raise ValueError(f"sigmas must have shape [N] with 2 finite entries or more, got {tuple(levels.shape)}")
+        if not bool((levels > 0).all()):
+            j = int((~(levels > 0)).nonzero()[0])
+            raise ValueError(f"sigmas must be above 0, for a clean sample teaches nothing; sigmas[{j}] is {levels[j]}")
+        self._descending = bool(levels[0] > levels[-1])
+        ascending = levels.flip(0) if self._descending else levels
+        logs = _placed(ascending.log())
+        rising = logs.diff() > _RESOLUTION
+        if not bool(rising.all()):
+            j = int((~rising).nonzero()[0])
+            pair = f"{ascending[j]} and {ascending[j + 1]}"
+            raise ValueError(f"sigmas must go strictly one way, in steps float32 resolves; two in turn are {pair}")
+        self.sigma_min = float(ascending[0].float())
+        self.sigma_max = float(ascending[torch.isfinite(ascending)][-1].float())
+        self.sigmas = levels.float()
+        self._edges = ((logs[:-1] + logs[1:]) / 2).exp().float()  # [N - 1] ascending
+        self.to("cpu" if device is None else device)
+
+    @classmethod
+    def from_alphas_cumprod(cls, alphas_cumprod: Tensor, device: torch.device | str | None = None) -> SigmaTable:
+        """The table of a DDPM: entry t has a^2 = alphas_cumprod[t], so that its index is the timestep.
+
+        Args:
+            alphas_cumprod: [N] in [0, 1); 0 is a terminal SNR of zero.
+            device: see the class.
+
+        Raises:
+            ValueError: as the class.
+        """
+        return cls(sigma_from_alpha_bar(torch.as_tensor(alphas_cumprod).double()), device)
+
+    @classmethod
+    def from_flow(
+        cls, first: str, steps: int = 1000, shift: float = 1.0, device: torch.device | str | None = None
+    ) -> SigmaTable:
+        """The shifted table of linear flow matching, t = k / steps for k = 1 ... steps, t = 1 pure noise.
+
+        Args:
+            first: what entry 0 is. "noise": t = 1, as in the flow-matching schedulers of diffusers;
+                "data": t = 1 / steps. The wrong one fails silently, so there is no default.
+            steps: N.
+            shift: t becomes shift t / (1 + (shift - 1) t), which multiplies sigma by the shift.
+            device: see the class.
+
+        Raises:
+            ValueError: first is neither, steps is below 3, or shift is not above 0.
+
+        Source:
+            SD3 (arXiv 2403.03206) Eq. 23.
+        """
+        if first not in ("noise", "data"):
+            raise ValueError(f"first must be 'noise' or 'data', got {first!r}")
+        if steps < 3:
+            raise ValueError(f"steps must be at least 3, got {steps}")
+        if not shift > 0:
+            raise ValueError(f"shift must be above 0, got {shift}")
+        times = torch.arange(1, steps + 1, dtype=torch.float64) / steps
+        sigmas = shift * Flow("noise").sigma(times)
+        return cls(sigmas.flip(0) if first == "noise" else sigmas, device)
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.sigmas)
+
+    def to(self, device: torch.device | str) -> SigmaTable:
+        """Move the table; returns self."""
+        self.sigmas, self._edges = self.sigmas.to(device), self._edges.to(device)
+        return self
+
+    def snap(self, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """The entries whose cells hold the given levels; no host sync.
+
+        Args:
+            sigma: any shape and floating dtype, on the table's device.
+
+        Returns:
+            index int64 in the host's order, and the entries' sigma float32, both of sigma's shape.
+        """
+        rank = torch.bucketize(sigma.to(self._edges.dtype), self._edges)
+        index = len(self) - 1 - rank if self._descending else rank
+        return index, self.sigmas[index]
+
+    def sample(self, schedule: Schedule, n: int, group: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Draw n entries, each with the schedule's mass of its cell; no host sync.
+
+        Args:
+            schedule: on the table's device.
+            n: how many.
+            group: [n], for a schedule with groups.
+
+        Returns:
+            index [n] int64 in the host's order, and the entries' sigma [n] float32.
+        """
+        return self.snap(schedule.sample(n, group))
+
+    def mass(self, schedule: Schedule, group: int = 0) -> Tensor:
+        """The probability with which `sample` draws each entry.
+
+        Args:
+            schedule: on the table's device.
+            group: which group of a schedule that has them.
+
+        Returns:
+            [N] float64 in the host's order; sums to 1.
+        """
+        below = schedule.table(group).below(self._edges)
+        mass = torch.cat((below.new_zeros(1), below, below.new_ones(1))).diff()
+        return mass.flip(0) if self._descending else mass
+
+    def reachable(self, profile: Profile) -> float:
+        """Mass of a schedule's bins that hold an entry; below its `coverage` it would wait for ever.
+
+        Bins narrower than the spacing of the entries stay empty, however long the training. Fewer
+        `bins`, or ends no wider than `sigma_min` and `sigma_max`, cure it.
+
+        Args:
+            profile: of the schedule, before training.
+        """
+        sigmas, low, high = self.sigmas.cpu().double(), profile.edges[0], profile.edges[-1]
+        recorded = sigmas[(sigmas >= low * (1 - _ROUNDING)) & (sigmas <= high * (1 + _ROUNDING))]
+        k = torch.bucketize(recorded, profile.edges[1:-1], right=True)
+        return float(profile.cdf.diff()[k.unique()].sum())
+
+    def __repr__(self) -> str:
+        """Length, range and order."""
+        order = "descending" if self._descending else "ascending"
+        return f"SigmaTable({len(self)} entries in [{self.sigma_min:.4g}, {self.sigma_max:.4g}], {order})"
+
+
+def _placed(logs: Tensor) -> Tensor:
+    """Ascending log sigma with an infinite last entry moved to one spacing above the last finite one."""
+    if torch.isinf(logs[-1]):
+        logs = torch.cat((logs[:-1], 2 * logs[-2:-1] - logs[-3:-2]))
+    return logs

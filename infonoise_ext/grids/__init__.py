@@ -1,0 +1,1 @@
+"""Noise levels for samplers, spaced by what is known of the data."""

@@ -1,0 +1,1 @@
+"""The custom ops: schemas (read them first), checks, and one folder for each backend."""

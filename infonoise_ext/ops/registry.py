@@ -1,0 +1,220 @@
+"""Defines the ops, registers what implements them, and hands out a backend's set of them.
+
+`torch.ops.infonoise.*` picks the implementation by the device of its tensors: compiled where a
+kernel is built for it, Triton on other GPUs where it is installed, eager torch everywhere else.
+`torch.ops.infonoise_eager.*` and `torch.ops.infonoise_triton.*` are the same ops, always by that
+backend. Triton is imported at the first op that it serves.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from . import autograd as _autograd
+from . import eager
+from . import library as _library
+from .pairs import check_pair, error_dtype
+from .schemas import MOMENTS, NAMESPACE, SCHEMAS
+
+_AUTOGRAD_FALLTHROUGH = "Autograd"
+_GPU_KEYS = ("CUDA", "XPU")  # ROCm's tensors have the key CUDA
+_LIBRARIES: list[torch.library.Library] = []  # registrations live as long as these objects
+
+
+def _one_device(state: Tensor, **inputs: Tensor | None) -> None:
+    for name, x in inputs.items():
+        if x is not None and x.device != state.device:
+            raise ValueError(f"{name} is on {x.device}, but the schedule's state is on {state.device}")
+
+
+def _fake_observe(ring, count, counters, grid, sigma, error, mask, group):  # type: ignore[no-untyped-def]
+    _one_device(ring, sigma=sigma, error=error, mask=mask, group=group)
+
+
+def _fake_bin_stats(ring, count):  # type: ignore[no-untyped-def]
+    return ring.new_empty((*count.shape, len(MOMENTS)), dtype=torch.float64)
+
+
+def _fake_refresh(*args):  # type: ignore[no-untyped-def]
+    return None
+
+
+def _fake_sample(cdf, rng, grid, params, n, group):  # type: ignore[no-untyped-def]
+    _one_device(cdf, group=group)
+    return cdf.new_empty((n,), dtype=torch.float32)
+
+
+def _fake_icdf(cdf, grid, params, u, group):  # type: ignore[no-untyped-def]
+    _one_device(cdf, u=u, group=group)
+    return cdf.new_empty((u.shape[0],), dtype=torch.float32)
+
+
+def _fake_advance(ring, count, mmse, cdf, stats, counters, rng, grid, params, sigma, error, mask, group, n, next_group):  # type: ignore[no-untyped-def]
+    _one_device(ring, sigma=sigma, error=error, mask=mask, group=group, next_group=next_group)
+    return cdf.new_empty((n,), dtype=torch.float32)
+
+
+def _fake_denoising_error(denoised, target):  # type: ignore[no-untyped-def]
+    check_pair(denoised, target)
+    return denoised.new_empty((denoised.shape[0],), dtype=error_dtype(denoised, target))
+
+
+def _fake_denoising_error_backward(grad_error, denoised, target):  # type: ignore[no-untyped-def]
+    check_pair(denoised, target)
+    return torch.empty_like(denoised)
+
+
+_FAKES: dict[str, Callable[..., Any]] = {
+    "observe_": _fake_observe,
+    "bin_stats": _fake_bin_stats,
+    "refresh_": _fake_refresh,
+    "sample_": _fake_sample,
+    "icdf": _fake_icdf,
+    "advance_": _fake_advance,
+    "denoising_error": _fake_denoising_error,
+    "denoising_error_backward": _fake_denoising_error_backward,
+}
+
+
+def define(namespace: str, implementations: Mapping[str, Callable[..., Any]]) -> torch.library.Library:
+    """Define every schema under `namespace`: one implementation for all devices, fakes, derivatives."""
+    library = torch.library.Library(namespace, "DEF")
+    for name, schema in SCHEMAS.items():
+        library.define(name + schema)
+        library.impl(name, implementations[name], "CompositeExplicitAutograd")
+        if name not in _autograd.DIFFERENTIABLE:
+            library.impl(name, torch.library.fallthrough_kernel, _AUTOGRAD_FALLTHROUGH)
+        torch.library.register_fake(f"{namespace}::{name}", _FAKES[name], lib=library)
+    _autograd.register(library, namespace)
+    _LIBRARIES.append(library)
+    return library
+
+
+@functools.cache
+def _triton() -> ModuleType:
+    try:
+        from . import triton_ops
+    except ImportError as error:
+        raise RuntimeError(f"backend 'triton' needs triton: {error}; {_library.HOW_TO_GET_TRITON}") from error
+    return triton_ops
+
+
+@functools.cache
+def _triton_or_eager() -> ModuleType:
+    try:
+        return _triton()
+    except RuntimeError as error:
+        warnings.warn(f"infonoise_ext runs on its eager torch backend; {error}", RuntimeWarning, stacklevel=3)
+        return eager
+
+
+def _late(module: Callable[[], ModuleType], name: str) -> Callable[..., Any]:
+    """The function `name` of a module that is imported when it is first called."""
+    return lambda *args: getattr(module(), name)(*args)
+
+
+def _refuse(*args: Any) -> None:
+    reason = missing_reason or gpu_reason or "no compiled op is built for the device of these tensors"
+    raise RuntimeError(f"{_library.ENV_BACKEND}=compiled allows nothing else, but {reason}")
+
+
+def _fallback(name: str) -> Callable[..., Any]:
+    """What serves tensors that nothing else serves."""
+    return _refuse if _FALLBACK == "nothing" else getattr(eager, name)
+
+
+def _serve_without_compiled_ops(key: str) -> None:
+    """Let Triton, or the fallback, serve the tensors of a GPU."""
+    triton = _library.requested_backend() in ("auto", "triton") and _library.triton_is_installed()
+    for name in SCHEMAS:
+        _AUTO.impl(name, _late(_triton_or_eager, name) if triton else _fallback(name), key)
+    _SERVED[key] = "Triton" if triton else _FALLBACK
+
+
+def _check_gpus() -> None:
+    """Take CUDA tensors from the compiled ops if those cannot serve every GPU here."""
+    global gpu_reason
+    gpu_reason = _library.why_no_cuda()
+    if gpu_reason is not None:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"(?s).*Overriding a previously registered kernel", UserWarning)
+            _serve_without_compiled_ops("CUDA")
+        warnings.warn(f"{_SERVED['CUDA']} serves CUDA tensors; {gpu_reason}", RuntimeWarning, stacklevel=2)
+
+
+def _has_kernel(key: str) -> bool:
+    return bool(torch._C._dispatch_has_kernel_for_dispatch_key(f"{NAMESPACE}::observe_", key))
+
+
+_FALLBACK = "nothing" if _library.requested_backend() == _library.COMPILED else "eager torch"
+_SERVED: dict[str, str] = {}  # what serves the GPU keys that have no compiled op
+_AUTO = define(NAMESPACE, {name: _fallback(name) for name in SCHEMAS})
+define(f"{NAMESPACE}_eager", {name: getattr(eager, name) for name in SCHEMAS})
+define(f"{NAMESPACE}_triton", {name: _late(_triton, name) for name in SCHEMAS})
+missing_reason: str | None = _library.load()
+"""Why no compiled op is loaded; None when they are."""
+gpu_reason: str | None = None
+"""Why the CUDA ops that are loaded do not serve the GPUs here; None if they do, and until torch starts CUDA."""
+for _key in _GPU_KEYS:
+    if not _has_kernel(_key):
+        _serve_without_compiled_ops(_key)
+if "CUDA" not in _SERVED:
+    torch.cuda._lazy_call(_check_gpus)  # at torch's first use of CUDA: to ask earlier would start it
+
+
+class Ops:
+    """The ops of one namespace as attributes, in a form that pickles and copies."""
+
+    def __init__(self, namespace: str) -> None:
+        self.namespace = namespace
+        for name in SCHEMAS:
+            setattr(self, name, getattr(getattr(torch.ops, namespace), name).default)
+
+    def __reduce__(self) -> tuple[type[Ops], tuple[str]]:
+        return Ops, (self.namespace,)
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Callable[..., Any]: ...
+
+
+def backend(name: str | None = None) -> Ops:
+    """The ops of a backend.
+
+    Args:
+        name: "auto" (compiled where built, else Triton on GPUs, else eager), "eager", "triton" (GPU
+            tensors; CPU tensors too if TRITON_INTERPRET=1 was set early), or None for what
+            INFONOISE_BACKEND says (default "auto").
+
+    Raises:
+        ValueError: an unknown name.
+        RuntimeError: "triton" without triton, or INFONOISE_BACKEND=compiled without compiled ops.
+    """
+    name = _library.requested_backend() if name is None else name
+    if name == _library.COMPILED == _library.requested_backend():
+        if missing_reason is not None:
+            _refuse()
+        name = "auto"
+    if name not in _library.BACKENDS:
+        raise ValueError(f"backend is {name!r}, but must be one of {_library.BACKENDS}")
+    if name == "triton":
+        _triton()
+    return Ops(NAMESPACE if name == "auto" else f"{NAMESPACE}_{name}")
+
+
+def serving(device_type: str) -> str:
+    """Which implementation of `auto` serves tensors of a device type.
+
+    "C++", "CUDA C++", "Triton", "eager torch", or "nothing" where INFONOISE_BACKEND=compiled finds no compiled op.
+    """
+    key = device_type.upper()
+    if key in _SERVED:
+        return _SERVED[key]
+    return ("CUDA C++" if key == "CUDA" else "C++") if _has_kernel(key) else _FALLBACK
