@@ -41,6 +41,6 @@ def test_shares_of_the_page_are_those_of_the_exact_mmse():
         model = oracle.TwoModes(dim)
         whole = model.profile(sigma_max=10 * math.sqrt(dim))
         for name in ("entropy", "rescaled", "rescaled, by feature", "mmse", "length"):
-            measure, _, split = name.partition(", ")
-            grid = inx.info_grid(exact_parts(model, whole) if split else whole, 1000, measure, 0.0)
+            signal, _, split = name.partition(", ")
+            grid = inx.info_grid(exact_parts(model, whole) if split else whole, 1000, signal, 0.0)
             assert rows[name][column] == f"{upper_share(grid, dim):.3f}", (name, dim)

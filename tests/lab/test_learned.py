@@ -22,7 +22,7 @@ def test_exact_denoiser_has_the_errors_of_the_sampler_alone(d):
     """
     model, n = TwoModes(d), 1000
     found = judge.sampled(judge.exact(model), 1, model, n)
-    weight, ratio = mixture.TwoModes(d).sampled(judge.fine_grid(model), "heun")
+    weight, ratio = mixture.Mixture(d).sampled(judge.fine_grid(model), "heun")
     assert abs(float(found["weight"]) - (weight - model.p)) < 2 / n
     assert float(found["weight_error"]) < 1 / n
     assert abs(float(found["variance"]) - (ratio - 1)) < 5 * ratio * math.sqrt(2 / (n * (d - 1)))

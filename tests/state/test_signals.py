@@ -64,7 +64,7 @@ def test_the_unit_of_the_error_does_not_matter(backend, signal):
 def test_table_of_two_modes_is_the_exact_one(signal):
     """Losses that are the exact mmse; the density by quadrature, of the slope by differences for two signals."""
     modes = oracle.TwoModes(64)
-    options = {"sigma_min": 0.05, "sigma_max": 50.0, "bins": 128, "floor": 0.0, "pivot": inx.FixedPivot(0.0)}
+    options = {"sigma_min": 0.05, "sigma_max": 50.0, "bins": 128, "floor": 0.0, "pivot": 0}
     schedule = fed(modes.mmse, samples=8_000, signal=signal, sampling="stratified", **options)
     profile = schedule.profile()
     density = {
@@ -93,7 +93,7 @@ def test_training_on_exact_losses_ends_at_the_exact_table(signal):
     dim, std, bins, capacity, floor = 1024, 0.5, 16, 4096, 0.1
     schedule = inx.InfoNoise(
         0.02, 0.5, seed=5, bins=bins, capacity=capacity, floor=floor, ema=1.0, signal=signal, prior=inx.LogUniform(),
-        pivot=inx.FixedPivot(0.0),
+        pivot=0,
     )  # fmt: skip
     random, sigma = np.random.default_rng(3), schedule.sample(2048)
     for _ in range(400):
