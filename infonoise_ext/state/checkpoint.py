@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..curves.weights import UnitWeight
-from ..ops.schemas import COUNTERS, STATS, STATUSES
+from ..ops.schemas import COUNTERS, LAYOUT, STATUSES
 from .config import InfoNoiseConfig
 from .profile import Profile, profile_of
 from .rebin import rebin
@@ -85,31 +85,14 @@ def _checked(saved: dict[str, Any]) -> dict[str, Tensor]:
     tensors = {name: saved[name].detach().cpu() for name in (*MUTABLE, "edges")}
     if tensors["ring"].dim() != 3:
         raise ValueError(f"ring has shape {list(tensors['ring'].shape)}, but must be [G, K, C]")
-    tensors["counters"] = _with_recomputed(tensors["counters"])
     groups, bins, capacity = tensors["ring"].shape
-    wanted = {
-        "ring": ((groups, bins, capacity), torch.float32),
-        "count": ((groups, bins), torch.int64),
-        "mmse": ((groups, bins), torch.float64),
-        "cdf": ((groups, bins + 1), torch.float64),
-        "stats": ((groups, len(STATS)), torch.float64),
-        "counters": ((groups, len(COUNTERS)), torch.int64),
-        "rng": ((2,), torch.int64),
-        "edges": ((bins + 1,), torch.float64),
-    }
-    for name, (shape, dtype) in wanted.items():
+    wanted = {name: (LAYOUT[name].sizes(G=groups, K=bins, C=capacity), LAYOUT[name].dtype) for name in MUTABLE}
+    for name, (shape, dtype) in (wanted | {"edges": ((bins + 1,), torch.float64)}).items():
         tensor = tensors[name]
         if tensor.shape != shape or tensor.dtype != dtype:
             raise ValueError(f"{name} is {tensor.dtype} {list(tensor.shape)}, but must be {dtype} {list(shape)}")
     _check_values(tensors)
     return tensors | {"count": _held(tensors["ring"], tensors["count"])}
-
-
-def _with_recomputed(counters: Tensor) -> Tensor:
-    """`counters` with its last column, also from a state of before that was counted."""
-    if counters.dim() == 2 and counters.shape[1] == COUNTERS.index("recomputed"):
-        return torch.nn.functional.pad(counters, (0, 1))
-    return counters
 
 
 def _held(ring: Tensor, count: Tensor) -> Tensor:
