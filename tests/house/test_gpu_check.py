@@ -148,13 +148,13 @@ def test_exercise_knows_every_op_and_finds_a_wrong_one():
         "class Wrong:\n"
         "    def __getattr__(self, name):\n"
         "        run = getattr(plain('auto'), name)\n"
-        "        return (lambda *a: run(*a) + 1e-3) if name == 'icdf' else run\n"
+        "        return (lambda *a: run(*a) + 1e-3) if name == 'sample_' else run\n"
         "exercise.ops.backend = lambda name: Wrong() if name == 'wrong' else plain(name)\n"
         "exercise.SIZES = (700,); raise SystemExit(exercise.main('wrong', 'cpu'))"
     )
     result = subprocess.run([sys.executable, "-c", spoil], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
     assert result.returncode == 1, result.stderr
-    assert "wrong: icdf of 700 in 1 groups differs" in result.stdout
+    assert "wrong: sample_ of 700 in 1 groups differs" in result.stdout
     assert "advance_" not in result.stdout
 
 

@@ -40,18 +40,12 @@ def test_history_cadence_survives_a_resume(tmp_path):
     assert [r["step"] for r in resumed.history.records] == [14, 18]
 
 
-def test_a_state_from_before_recomputed_samples_were_counted_loads(tmp_path):
-    old, new = inx.InfoNoise(seed=1, groups=2), inx.InfoNoise(seed=2, groups=2)
-    old.observe(torch.tensor([1.0, math.nan]), torch.ones(2))
-    state = old.state_dict()
-    torch.save(state | {"counters": state["counters"][:, :-1]}, tmp_path / "s.pt")
-    new.state.counters[:, -1] = 7
-    new.load(tmp_path / "s.pt")
-    for name in MUTABLE:
-        assert torch.equal(getattr(new.state, name), getattr(old.state, name)), name
-    for columns in (slice(0, -2), slice(0, 3)):
+def test_a_tensor_of_another_shape_is_refused():
+    schedule = inx.InfoNoise(seed=1, groups=2)
+    state = schedule.state_dict()
+    for columns in (slice(0, -1), slice(0, 3)):
         with pytest.raises(ValueError, match=r"counters is torch.int64 \[2, \d+\], but must be torch.int64 \[2, 12\]"):
-            new.load_state_dict(state | {"counters": state["counters"][:, columns]})
+            schedule.load_state_dict(state | {"counters": state["counters"][:, columns]})
 
 
 def test_state_is_plain_and_live(tmp_path):
