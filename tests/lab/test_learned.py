@@ -99,7 +99,7 @@ def test_errors_in_the_rings_have_the_exact_mmse_and_spread():
 
 
 def test_grids_of_the_exact_profile():
-    """The shares by the mmse itself; the steps within a rung of those of 10,000 bins in docs/high-dimension.md."""
+    """The shares by the mmse itself; the steps within a rung of those in docs/research/high-dimension.md."""
     model = TwoModes(1024)
     found = grids.grids_of(grids.exact_profile(model, 512), model)
     top = torch.tensor([train.TOP * 32], dtype=torch.float64)
