@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from infonoise_ext.oracle import empirical_bayes
+from infonoise_ext import empirical_bayes
 
 SIZES = ((2, 1024, 20000), (32, 1024, 20000), (768, 512, 8000), (3072, 256, 4000))
 """D, B, N."""

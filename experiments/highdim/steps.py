@@ -15,16 +15,16 @@ from experiments.script import markdown, run
 from .figure import steps_figure
 from .ladder import exponent, least_steps
 from .magnet import Magnet
-from .mixture import TwoModes
+from .mixture import Mixture
 from .model import Model
 from .schedules import SCHEDULES, Schedule
 
 DIMENSIONS = [64, 256, 1024, 4096, 16384, 65536]
 MODELS = {
-    "mixture": (TwoModes, DIMENSIONS),
+    "mixture": (Mixture, DIMENSIONS),
     "magnet": (Magnet, DIMENSIONS),
-    "mixture, s = 1, p = 0.6": (partial(TwoModes, s=1.0, p=0.6), DIMENSIONS[::2]),
-    "mixture, s = 0.25, p = 0.9": (partial(TwoModes, s=0.25, p=0.9), DIMENSIONS[::2]),
+    "mixture, s = 1, p = 0.6": (partial(Mixture, s=1.0, p=0.6), DIMENSIONS[::2]),
+    "mixture, s = 0.25, p = 0.9": (partial(Mixture, s=0.25, p=0.9), DIMENSIONS[::2]),
 }
 ROBUST = [
     "VP + VE merged",

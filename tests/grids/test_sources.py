@@ -1,7 +1,6 @@
 """Profiles in files, checkpoints as sources of grids, and grids of several features."""
 
 import dataclasses
-import json
 import math
 import random
 
@@ -11,7 +10,7 @@ from support.runs import train
 
 import infonoise_ext as inx
 from infonoise_ext import oracle
-from infonoise_ext.state.files import read_profile
+from infonoise_ext.state.checkpoint import read_profile
 
 CURVES = [f.name for f in dataclasses.fields(inx.Profile) if f.name != "pivot"]
 
@@ -42,17 +41,15 @@ def test_profile_of_a_file_is_the_same_to_the_bit_with_its_gaps(tmp_path):
     schedule.observe(torch.tensor([0.5, 0.5, 3.0]), torch.rand(3))
     profile = schedule.profile()
     assert 60 < int(profile.mmse.isnan().sum()) < 64 == int(profile.standard_error.isnan().sum()) + 1
-    profile.save(tmp_path / "p.json")
-    assert_same(inx.Profile.load(str(tmp_path / "p.json")), profile)
-    strict = json.loads((tmp_path / "p.json").read_text(), parse_constant=lambda name: pytest.fail(name))
-    assert strict["standard_error"].count(None) == 63
-    assert [file.name for file in tmp_path.iterdir()] == ["p.json"]
+    profile.save(tmp_path / "p.pt")
+    assert_same(inx.Profile.load(str(tmp_path / "p.pt")), profile)
+    assert [file.name for file in tmp_path.iterdir()] == ["p.pt"]
 
 
 def test_file_of_a_profile_is_a_source(tmp_path):
     profile = oracle.TwoModes(16).profile()
-    profile.save(tmp_path / "p.json")
-    for path in (tmp_path / "p.json", str(tmp_path / "p.json")):
+    profile.save(tmp_path / "p.pt")
+    for path in (tmp_path / "p.pt", str(tmp_path / "p.pt")):
         assert torch.equal(inx.info_grid(path, 9, "entropy", 0.2), inx.info_grid(profile, 9, "entropy", 0.2))
 
 
@@ -87,8 +84,8 @@ def test_groups_of_a_checkpoint(tmp_path):
     assert (grids[0][1:-2] < grids[1][1:-2]).all()
     with pytest.raises(ValueError, match=r"s\.pt: group is 3"):
         inx.info_grid(path, 7, group=3)
-    schedule.profile().save(tmp_path / "p.json")
-    for source in (tmp_path / "p.json", schedule, schedule.profile()):
+    schedule.profile().save(tmp_path / "p.pt")
+    for source in (tmp_path / "p.pt", schedule, schedule.profile()):
         with pytest.raises(ValueError, match="group is 1, but"):
             inx.info_grid(source, 7, group=1)
 
@@ -109,8 +106,8 @@ def loaded(path):
 
 
 def test_flipped_bits_of_a_profile_are_found(tmp_path):
-    """Harmless are only those in white space, or beyond the digits that a float64 has."""
-    path, profile, g = tmp_path / "p.json", trained().profile(), random.Random(1)
+    """Harmless are only those in padding and dates."""
+    path, profile, g = tmp_path / "p.pt", trained().profile(), random.Random(1)
     profile.save(path)
     whole, refused = path.read_bytes(), 0
     for _ in range(300):
@@ -123,31 +120,33 @@ def test_flipped_bits_of_a_profile_are_found(tmp_path):
             refused += 1
         else:
             assert_same(outcome, profile)
-    assert refused > 240
+    assert refused > 150
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "InfoNoise.save"),
-        (b"no", "InfoNoise.save"),
-        (b"{", "Profile.save wrote, or it is damaged"),
-        (b"\xff\xfe{}", "InfoNoise.save"),
-        (b'{"format": "infonoise_ext.history"}', "'format' is missing or different"),
-        (b'{"format": "infonoise_ext.profile", "version": 2}', "version 2, but this release reads 1"),
-        (b'{"format": "infonoise_ext.profile", "version": 1}', "checksum"),
-        (b"{" + b'"a":{' * 100_000, "damaged"),
+        (b"", "damaged"),
+        (b"no", "damaged"),
+        (b"{", "damaged"),
+        (b"\xff\xfe{}", "damaged"),
+        ({"format": "infonoise_ext.history"}, "format"),
+        ({"format": "infonoise_ext.profile", "version": 2}, "version is 2, but this release reads 1"),
+        ({"format": "infonoise_ext.profile", "version": 1}, "lacks the curves sigma, edges"),
+        ([1, 2], "it holds a list"),
     ],
 )
 def test_files_that_are_something_else_are_refused_by_name(tmp_path, content, message):
-    path = tmp_path / "p.json"
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match=rf"p\.json.*{message}"):
-        inx.info_grid(path, 5)
-    with pytest.raises(ValueError, match=r"p\.json is not a file that Profile\.save wrote"):
-        inx.Profile.load(path)
-    with pytest.raises(FileNotFoundError):
-        inx.info_grid(tmp_path / "absent", 5)
+    path = tmp_path / "p.pt"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save(content, path)
+    for read in (inx.Profile.load, lambda path: inx.info_grid(path, 5)):
+        with pytest.raises(ValueError, match=rf"p\.pt.*{message}"):
+            read(path)
+        with pytest.raises(FileNotFoundError):
+            read(tmp_path / "absent")
 
 
 def test_checkpoint_whose_options_are_damaged_is_refused(tmp_path):
@@ -161,12 +160,12 @@ def test_checkpoint_whose_options_are_damaged_is_refused(tmp_path):
 def test_curves_that_do_not_fit_are_named():
     edges, two = torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64), torch.ones(2, dtype=torch.float64)
     for bad in (edges.flip(0), edges - 1, edges[:1], edges * math.inf, edges * math.nan):
-        with pytest.raises(ValueError, match="edges must be"):
+        with pytest.raises(ValueError, match="edges is"):
             inx.Profile.from_mmse(bad, two, two, two, two)
-    with pytest.raises(ValueError, match=r"count must have shape \[2\], got \[1\]"):
+    with pytest.raises(ValueError, match=r"the shape of count is \[1\], but must be \[2\]"):
         inx.Profile.from_mmse(edges, two, two, two, two[:1])
     for bad in (-1.0, math.nan, math.inf):
-        with pytest.raises(ValueError, match=f"mmse must be finite and at least 0, got {bad}"):
+        with pytest.raises(ValueError, match=f"mmse is {bad}, but must be finite and at least 0"):
             inx.Profile.from_mmse(edges, two, torch.tensor([1.0, bad]).double(), two, two)
 
 
@@ -203,10 +202,10 @@ def test_features_are_weighed_alike_whatever_their_size_order_and_number():
 
 def test_features_of_any_source(tmp_path):
     schedule, model = trained(), oracle.Gaussian(2, 0.5)
-    schedule.profile().save(tmp_path / "p.json")
-    mixed = inx.info_grid([tmp_path / "p.json", model], 9)
+    schedule.profile().save(tmp_path / "p.pt")
+    mixed = inx.info_grid([tmp_path / "p.pt", model], 9)
     assert torch.equal(mixed, inx.info_grid([schedule, model.profile()], 9))
-    with pytest.raises(ValueError, match="source is empty"):
+    with pytest.raises(ValueError, match="source is \\[\\], but must be one source or more"):
         inx.info_grid([], 9)
     with pytest.raises(ValueError, match="nothing is measured"):
         inx.info_grid([model, inx.InfoNoise()], 9)
