@@ -1,10 +1,12 @@
 """The CUDA kernels' own source, run on the CPU under unfair schedules, against the reference."""
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
-from emulated import PLANTED, Emulated
+from emulated import PLANTED, PLANTED_IN_LOSS, Emulated
 from support import (
     ADVANCE,
     FLOATS,
@@ -21,6 +23,7 @@ from support import (
 
 from infonoise_ext._schemas import COUNTERS, SIGNALS
 
+ROOT = Path(__file__).parent.parent
 RINGS = ("ring", "count", "counters", "grid")
 TABLES = ("mmse", "cdf", "stats", "counters", "grid", "params")
 DRAW = ("cdf", "rng", "grid", "params")
@@ -242,6 +245,11 @@ def caught(op, seed):
     except (AssertionError, RuntimeError):
         return True
     return False
+
+
+def test_every_planted_bug_is_on_the_list():
+    found = [re.findall(r"PLANT\((\w+),", path.read_text()) for path in (ROOT / "csrc").rglob("*.*h")]
+    assert sorted(sum(found, [])) == sorted(("name", *PLANTED, *PLANTED_IN_LOSS))  # "name": the macro itself
 
 
 @pytest.mark.parametrize("bug", ["", *PLANTED])

@@ -1,4 +1,4 @@
-"""`csrc/core.h` itself, against published vectors, closed forms and the Python layouts."""
+"""`csrc/core` itself, against published vectors, closed forms and the Python layouts."""
 
 import math
 

@@ -1,11 +1,14 @@
-// The CUDA ops on CPU arrays: csrc/launch.h and csrc/*.cuh under the emulator.
+// The CUDA ops on CPU arrays: csrc/cuda, but for what speaks to torch and CUDA, under the emulator.
 #include <pybind11/pybind11.h>
 
 #include "emulator.h"
-#include "launch.h"
+
+#include "cuda/launch.h"
+#include "cuda/loss_launch.h"
 
 namespace py = pybind11;
 using namespace infonoise;
+using namespace infonoise::cuda;
 
 namespace {
 
@@ -141,8 +144,8 @@ int denoising_error_backward(const py::tuple& grad, const py::tuple& denoised, c
 
 }  // namespace
 
-PYBIND11_MODULE(INX_MODULE, m) {
-  m.def("plant", [](const std::string& bug) { emulator::bug = bug; });
+PYBIND11_MODULE(_emulated, m) {
+  m.def("plant", [](const std::string& bug) { emulator::awake = emulator::plant_of(bug.c_str()); });
   m.def("observe_", &run<observe>);
   m.def("bin_stats", &run<bin_stats>);
   m.def("refresh_", &run<refresh>);

@@ -22,10 +22,17 @@
 #define __device__
 #define __launch_bounds__(...)
 #define INX_SHARED(name) unsigned char* name = emulator::running->shared()
+#define PLANT(name, right, wrong) (emulator::awake == emulator::plant_of(#name) ? (wrong) : (right))
 
 namespace emulator {
 
-inline std::string bug;       // the planted bug that is awake
+// The planted bugs by the hash (FNV-1a) of their names, which costs the kernels nothing.
+constexpr uint64_t plant_of(const char* name) {
+  uint64_t hash = 0xCBF29CE484222325u;
+  for (; *name; ++name) hash = (hash ^ uint64_t(*name)) * 0x100000001B3u;
+  return hash;
+}
+inline uint64_t awake = plant_of("");
 
 enum State { kReady, kAtBlockBarrier, kAtWarpBarrier, kDone };
 
