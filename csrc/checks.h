@@ -119,7 +119,8 @@ inline void check_uniforms(const Tensor& u, const OptionalTensor& group) {
 
 inline Grid grid_of(const Tensor& grid) {
   if (grid.dim() != 2 || grid.size(1) < 2 || grid.size(1) > kMaxBins + 1)
-    refuse("grid is ", shape_of(grid), ", but must be of shape [", int(kGridRows), ", K + 1] with K at most ", kMaxBins);
+    refuse("grid is ", shape_of(grid), ", but must be of shape [", int(kGridRows), ", K + 1] with K at most ",
+           kMaxBins);
   const int64_t columns = grid.size(1);
   return {state_ptr<double>(grid, "grid", ScalarType::Double, {kGridRows, columns}), int(columns - 1)};
 }
@@ -149,7 +150,8 @@ inline Tensor new_moments(const Tensor& ring) {
 
 // Without counters: `bin_stats` needs none.
 inline Rings rings_of(const Tensor& ring, const Tensor& count) {
-  if (ring.dim() != 3 || ring.size(2) < 1) refuse("ring is ", shape_of(ring), ", but must be of shape [G, K, C] with C at least 1");
+  if (ring.dim() != 3 || ring.size(2) < 1)
+    refuse("ring is ", shape_of(ring), ", but must be of shape [G, K, C] with C at least 1");
   const int64_t groups = ring.size(0), bins = ring.size(1), capacity = ring.size(2);
   return {state_ptr<float>(ring, "ring", ScalarType::Float, {groups, bins, capacity}),
           state_ptr<int64_t>(count, "count", ScalarType::Long, {groups, bins}), nullptr, groups, capacity};

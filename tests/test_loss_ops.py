@@ -147,8 +147,8 @@ def test_no_result_depends_on_the_number_of_threads():
         (torch.ones(2, 3), torch.ones(2), "shape"),
         (torch.ones(()), torch.ones(()), "shape"),
         (torch.ones(2, 0), torch.ones(2, 0), "elements in each sample"),
-        (torch.ones(2, 3, dtype=torch.int64), torch.ones(2, 3), "denoised must be"),
-        (torch.ones(2, 3), torch.ones(2, 3, dtype=torch.complex64), "target must be"),
+        (torch.ones(2, 3, dtype=torch.int64), torch.ones(2, 3), "denoised .*must be"),
+        (torch.ones(2, 3), torch.ones(2, 3, dtype=torch.complex64), "target .*must be"),
         (torch.ones(2, 3), torch.ones(2, 3, device="meta"), r"device|Meta|meta"),
     ],
 )

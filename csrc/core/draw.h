@@ -21,9 +21,9 @@ INX_HD void philox(uint32_t c[4], uint32_t key0, uint32_t key1) {
   }
 }
 
-struct Stream {               // the draw of one call
+struct Stream {  // the draw of one call
   uint64_t seed, offset;
-  int64_t turn, world, total; // of stratified sampling: the ranks take turns in every world strata of the total
+  int64_t turn, world, total;  // of stratified sampling: the ranks take turns in every world strata of the total
 };
 
 INX_HD Stream stream_of(const Params& p, int64_t seed, uint64_t offset, int64_t n) {
@@ -51,11 +51,7 @@ template <class At, class X>
 INX_HD int last_at_most(const At& at, int low, int high, X x) {
   while (high - low > 1) {
     const int middle = (low + high) >> 1;
-    if (at(middle) <= x) {
-      low = middle;
-    } else {
-      high = middle;
-    }
+    (at(middle) <= x ? low : high) = middle;
   }
   return low;
 }
@@ -80,12 +76,7 @@ INX_HD double exp_plain(double x) {
   p = p * r + 0.5;
   p = p * r + 1.0;
   p = p * r + 1.0;
-  uint64_t bits;
-  std::memcpy(&bits, &shifted, sizeof bits);
-  bits = (bits + 1023) << 52;
-  double power;
-  std::memcpy(&power, &bits, sizeof power);
-  return p * power;
+  return p * bit_cast<double>((bit_cast<uint64_t>(shifted) + 1023) << 52);
 }
 
 // Exact inverse of the piecewise-constant density in log sigma, inside bin k.
@@ -108,12 +99,7 @@ INX_HD float exp_float(float x) {
   p = p * r + 0.5f;
   p = p * r + 1.0f;
   p = p * r + 1.0f;
-  uint32_t bits;
-  std::memcpy(&bits, &shifted, sizeof bits);
-  bits = (bits + 127) << 23;
-  float power;
-  std::memcpy(&power, &bits, sizeof power);
-  return p * power;
+  return p * bit_cast<float>((bit_cast<uint32_t>(shifted) + 127) << 23);
 }
 
 // A bin as words see it: those from `first` on are its own, and word w lies at the fraction

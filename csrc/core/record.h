@@ -7,12 +7,8 @@ namespace infonoise {
 
 // log2 of a positive normal float to 7e-4, which guesses a bin that exact comparisons then settle.
 INX_HD float rough_log2(float x) {
-  uint32_t bits;
-  std::memcpy(&bits, &x, sizeof bits);
-  const float exponent = float(int32_t(bits >> 23) - 127);
-  bits = (bits & 0x7FFFFFu) | 0x3F800000u;
-  float m;
-  std::memcpy(&m, &bits, sizeof m);
+  const uint32_t bits = bit_cast<uint32_t>(x);
+  const float exponent = float(int32_t(bits >> 23) - 127), m = bit_cast<float>((bits & 0x7FFFFFu) | 0x3F800000u);
   return exponent + (((0.15824871f * m - 1.05187504f) * m + 3.04788416f) * m - 2.15362072f);
 }
 
@@ -30,14 +26,14 @@ INX_HD Range range_of(const double* edges, int bins) {
 
 // Why a sample is not recorded; kCounters when it is. Earlier causes hide later ones.
 INX_HD Counter skip_cause(bool recomputed, bool masked, bool known, float sigma, bool inside, float error) {
-  return recomputed             ? kRecomputed
-         : masked               ? kMasked
-         : !known               ? kBadGroup
+  return recomputed              ? kRecomputed
+         : masked                ? kMasked
+         : !known                ? kBadGroup
          : !std::isfinite(sigma) ? kNonfiniteSigma
-         : !inside              ? kOutOfRange
+         : !inside               ? kOutOfRange
          : !std::isfinite(error) ? kNonfiniteError
-         : error < 0            ? kNegativeError
-                                : kCounters;
+         : error < 0             ? kNegativeError
+                                 : kCounters;
 }
 
 INX_HD int guess_bin(float sigma, const Range& range, int bins) {

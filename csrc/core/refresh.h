@@ -15,10 +15,10 @@ struct Alone {
   INX_HD void sync() const {}
 };
 
-struct Table {  // pointers into the state tensors of one group
-  double* mmse;  // [K]
-  double* cdf;   // [K + 1]
-  double* stats;  // [kStats]
+struct Table {        // pointers into the state tensors of one group
+  double* mmse;       // [K]
+  double* cdf;        // [K + 1]
+  double* stats;      // [kStats]
   int64_t* counters;  // [kCounters]
 };
 
@@ -115,8 +115,8 @@ INX_HD double gate(double sigma, double midpoint, double power) {  // Eq. 17
 // Steps 6 and 7, into the cdf of `t`; false leaves the old table. Two buffers hold all there is on the way:
 // `a` rho, then the gated signal, the density and the new cdf; `b` the signal, then the change of the cdf.
 template <class Team>
-INX_HD bool build_table(const Team& team, const Params& p, const Grid& grid, double midpoint, const Table& t,
-                        double* a, double* b, double* shared_value) {
+INX_HD bool build_table(const Team& team, const Params& p, const Grid& grid, double midpoint, const Table& t, double* a,
+                        double* b, double* shared_value) {
   const double *sigma = grid.row(kSigma), *weight = grid.row(kWeight);
   const bool leads = team.first() == 0;
   double information = 0, whole = 0, kept = 0;

@@ -34,18 +34,16 @@ INX_HD void rise(const Team& team, const Params& p, int bins, double* mmse, doub
 template <class Team>
 INX_HD void signal(const Team& team, const Params& p, const Grid& grid, double* rho, double* out) {
   const double* sigma = grid.row(kSigma);
-  const bool needs_rise = p.signal == kMmse || p.signal == kLength;
-  double* mmse = rho;
-  if (needs_rise) {
-    for (int k = team.first(); k < grid.bins; k += team.step()) mmse[k] = rho[k] * (sigma[k] * sigma[k]);
-    team.sync();
-    rise(team, p, grid.bins, mmse, out);
+  if (p.signal == kEntropy || p.signal == kRescaled) {
+    for (int k = team.first(); k < grid.bins; k += team.step())
+      out[k] = p.signal == kEntropy ? rho[k] : rho[k] * sigma[k];
+    return team.sync();
   }
-  for (int k = team.first(); k < grid.bins; k += team.step())
-    out[k] = p.signal == kEntropy    ? rho[k]
-             : p.signal == kRescaled ? rho[k] * sigma[k]
-             : p.signal == kLength   ? std::sqrt(out[k])
-                                     : out[k];
+  double* mmse = rho;
+  for (int k = team.first(); k < grid.bins; k += team.step()) mmse[k] = rho[k] * (sigma[k] * sigma[k]);
+  team.sync();
+  rise(team, p, grid.bins, mmse, out);
+  for (int k = team.first(); p.signal == kLength && k < grid.bins; k += team.step()) out[k] = std::sqrt(out[k]);
   team.sync();
 }
 

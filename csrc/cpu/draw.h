@@ -33,7 +33,7 @@ class Guide {
 
   int bin(double u) const {
     const double cell = u * kStarts;
-    int k = start_[!(cell > 0) ? 0 : cell >= kStarts ? kStarts - 1 : int(cell)];   // NaN: 0
+    int k = start_[!(cell > 0) ? 0 : cell >= kStarts ? kStarts - 1 : int(cell)];  // NaN: 0
     while (k < bins_ - 1 && cdf_[k + 1] <= u) ++k;
     return k;
   }
@@ -47,8 +47,8 @@ class Guide {
 
 // Sigmas of a chunk of uniforms, of the tables that `group` names; `find(u, table)` gives the bin.
 template <class Find>
-void invert(const Params& p, const Grid& grid, const double* cdf, const double* u,
-                  const int64_t* group, int size, float* sigma, const Find& find) {
+void invert(const Params& p, const Grid& grid, const double* cdf, const double* u, const int64_t* group, int size,
+            float* sigma, const Find& find) {
   double x[kChunk];
   for (int i = 0; i < size; ++i) {
     const double* table = cdf + (group ? group[i] * (grid.bins + 1) : 0);
@@ -83,8 +83,7 @@ class DrawTable {
 
 // Sigmas of a chunk of words; `find(i)` gives the bin of sample i.
 template <class Find>
-void draw_by_words(const Params& p, const Grid& grid, const uint32_t* words, int size, float* sigma,
-                   const Find& find) {
+void draw_by_words(const Params& p, const Grid& grid, const uint32_t* words, int size, float* sigma, const Find& find) {
   WordBin bins[kChunk];
   for (int i = 0; i < size; ++i) bins[i] = find(i);
   const float width = float(p.width), highest = float(grid.row(kEdges)[grid.bins]);

@@ -8,9 +8,9 @@
 
 namespace infonoise::cpu {
 
-constexpr int kSums = 16;                 // sums side by side, which the compiler turns into vectors
-constexpr int64_t kRun = 1024;            // elements summed in the arithmetic's own type before double takes over
-constexpr int64_t kPiece = 1 << 15;       // elements of a task; fixed, so that no result depends on threads
+constexpr int kSums = 16;            // sums side by side, which the compiler turns into vectors
+constexpr int64_t kRun = 1024;       // elements summed in the arithmetic's own type before double takes over
+constexpr int64_t kPiece = 1 << 15;  // elements of a task; fixed, so that no result depends on threads
 
 template <class D, class T>
 double squares_of_run(const D* denoised, const T* target, int64_t size) {

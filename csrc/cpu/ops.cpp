@@ -79,8 +79,8 @@ void for_each_chunk(int64_t n, const OptionalTensor& group, const Use& use) {
 
 const Params& params_at(const Tensor& params) { return *params_of(params); }
 
-void record_all(const Rings& rings, const Grid& grid, const Tensor& sigma, const Tensor& error, const OptionalTensor& mask,
-            const OptionalTensor& group) {
+void record_all(const Rings& rings, const Grid& grid, const Tensor& sigma, const Tensor& error,
+                const OptionalTensor& mask, const OptionalTensor& group) {
   check_batch(sigma, error, mask, group);
   const bool recomputed = in_backward();
   const Floats<float> sigmas(sigma), errors(error);
@@ -112,7 +112,7 @@ Tensor new_sigma(const Tensor& cdf, int64_t n, const OptionalTensor& group, cons
 // Sigmas of the uniforms that `read(start, size, u)` provides a chunk at a time.
 template <class Read>
 void invert_all(const Params& p, const Grid& grid, const Tensor& cdf, const Tensor& out, const OptionalTensor& group,
-            const Read& read) {
+                const Read& read) {
   const int64_t n = out.numel();
   const double* tables = cdf_of(cdf, grid.bins);
   float* sigma = static_cast<float*>(out.data_ptr());
@@ -132,7 +132,7 @@ void invert_all(const Params& p, const Grid& grid, const Tensor& cdf, const Tens
 
 // Sigmas straight from the words.
 void draw_all_by_words(const Params& p, const Grid& grid, const Tensor& cdf, const Stream& stream, const Tensor& out,
-                   const OptionalTensor& group) {
+                       const OptionalTensor& group) {
   const int64_t n = out.numel();
   const double *tables = cdf_of(cdf, grid.bins), *edges = grid.row(kEdges);
   float* sigma = static_cast<float*>(out.data_ptr());
@@ -140,18 +140,15 @@ void draw_all_by_words(const Params& p, const Grid& grid, const Tensor& cdf, con
     uint32_t words[kChunk];
     for_each_chunk(n, group, [&](int64_t start, int size, const int64_t* chosen) {
       words_of_chunk(p, stream, start, size, words);
-      draw_by_words(p, grid, words, size, sigma + start, [&](int i) {
-        return find(words[i], tables + (chosen ? chosen[i] * (grid.bins + 1) : 0));
-      });
+      draw_by_words(p, grid, words, size, sigma + start,
+                    [&](int i) { return find(words[i], tables + (chosen ? chosen[i] * (grid.bins + 1) : 0)); });
     });
   };
   if (!group && n >= std::max<int64_t>(Guide::kWorth, grid.bins)) {
     const DrawTable table(tables, edges, grid.bins);
     run([&](uint32_t word, const double*) { return table.of(word); });
   } else {
-    run([&](uint32_t word, const double* cdf) {
-      return word_bin(cdf, cdf_bin(uniform(word), cdf, grid.bins), edges);
-    });
+    run([&](uint32_t word, const double* cdf) { return word_bin(cdf, cdf_bin(uniform(word), cdf, grid.bins), edges); });
   }
 }
 
@@ -175,15 +172,14 @@ void draw(const Params& p, const Grid& grid, const Tensor& cdf, const Tensor& rn
 
 // Refreshes the table of group i from its moments.
 void refresh_group(const Params& p, const Grid& grid, const double* moments, const Tables& tables, int64_t* counters,
-             int64_t i) {
+                   int64_t i) {
   double work[work_size(kMaxBins)];
   measured_means(Alone(), p, grid.bins, moments, work);
   refresh(Alone(), p, grid, table_of(tables, counters, grid.bins, i), work);
 }
 
-void observe_(const Tensor& ring, const Tensor& count, const Tensor& counters, const Tensor& grid,
-              const Tensor& sigma, const Tensor& error, const OptionalTensor& mask,
-              const OptionalTensor& group) {
+void observe_(const Tensor& ring, const Tensor& count, const Tensor& counters, const Tensor& grid, const Tensor& sigma,
+              const Tensor& error, const OptionalTensor& mask, const OptionalTensor& group) {
   const Grid g = grid_of(grid);
   record_all(rings_of(ring, count, counters, g.bins), g, sigma, error, mask, group);
 }
@@ -195,8 +191,8 @@ Tensor bin_stats(const Tensor& ring, const Tensor& count) {
   return out;
 }
 
-void refresh_(const Tensor& moments, const Tensor& mmse, const Tensor& cdf, const Tensor& stats,
-              const Tensor& counters, const Tensor& grid, const Tensor& params) {
+void refresh_(const Tensor& moments, const Tensor& mmse, const Tensor& cdf, const Tensor& stats, const Tensor& counters,
+              const Tensor& grid, const Tensor& params) {
   const Grid g = grid_of(grid);
   const double* m = moments_of(moments, g.bins);
   const int64_t groups = moments.size(0);
@@ -214,21 +210,20 @@ Tensor sample_(const Tensor& cdf, const Tensor& rng, const Tensor& grid, const T
   return out;
 }
 
-Tensor icdf(const Tensor& cdf, const Tensor& grid, const Tensor& params, const Tensor& u,
-            const OptionalTensor& group) {
+Tensor icdf(const Tensor& cdf, const Tensor& grid, const Tensor& params, const Tensor& u, const OptionalTensor& group) {
   const Grid g = grid_of(grid);
   check_uniforms(u, group);
   const Floats<double> values(u);
   Tensor out = new_sigma(cdf, u.numel(), group, "group");
   invert_all(params_at(params), g, cdf, out, group,
-         [&](int64_t start, int size, double* scratch) { return values.read(start, size, scratch); });
+             [&](int64_t start, int size, double* scratch) { return values.read(start, size, scratch); });
   return out;
 }
 
-Tensor advance_(const Tensor& ring, const Tensor& count, const Tensor& mmse, const Tensor& cdf,
-                const Tensor& stats, const Tensor& counters, const Tensor& rng, const Tensor& grid,
-                const Tensor& params, const Tensor& sigma, const Tensor& error, const OptionalTensor& mask,
-                const OptionalTensor& group, int64_t n, const OptionalTensor& next_group) {
+Tensor advance_(const Tensor& ring, const Tensor& count, const Tensor& mmse, const Tensor& cdf, const Tensor& stats,
+                const Tensor& counters, const Tensor& rng, const Tensor& grid, const Tensor& params,
+                const Tensor& sigma, const Tensor& error, const OptionalTensor& mask, const OptionalTensor& group,
+                int64_t n, const OptionalTensor& next_group) {
   const Grid g = grid_of(grid);
   const Params& p = params_at(params);
   const Rings rings = rings_of(ring, count, counters, g.bins);

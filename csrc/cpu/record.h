@@ -7,15 +7,15 @@
 
 namespace infonoise::cpu {
 
-constexpr int kChunk = 256;   // samples converted, binned and drawn at a time; a multiple of 4
+constexpr int kChunk = 256;  // samples converted, binned and drawn at a time; a multiple of 4
 
-struct Batch {                // one chunk, converted; null mask or group: all true, all zero
+struct Batch {  // one chunk, converted; null mask or group: all true, all zero
   const float* sigma;
   const float* error;
   const bool* mask;
   const int64_t* group;
   int size;
-  bool recomputed;            // by backward: counted, not recorded
+  bool recomputed;  // by backward: counted, not recorded
 };
 
 // Appends a chunk to the FIFO rings of its bins, in batch order; what cannot be recorded is counted.
@@ -45,8 +45,7 @@ inline void record(const Rings& s, const Grid& grid, const Batch& b) {
 }
 
 // [K, 3] of one group: losses in the ring, their sum and the sum of their squares.
-inline void ring_moments(const float* ring, const int64_t* count, int bins, int64_t capacity,
-                         double* moments) {
+inline void ring_moments(const float* ring, const int64_t* count, int bins, int64_t capacity, double* moments) {
   for (int k = 0; k < bins; ++k) {
     const int64_t filled = std::min(count[k], capacity);
     const float* losses = ring + k * capacity;

@@ -34,13 +34,13 @@ struct Limits {
 
 enum Kind { kAbsent, kFloat32, kFloat64, kFloat16, kBfloat16, kInt64, kInt32, kBool };
 
-struct Column {               // a strided vector argument
+struct Column {  // a strided vector argument
   const void* data;
   int64_t stride;
   Kind kind;
 };
 
-struct Header {               // at the front of a block's shared memory
+struct Header {  // at the front of a block's shared memory
   Range range;
   uint64_t offset;
   bool due, keeps;

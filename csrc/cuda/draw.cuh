@@ -6,7 +6,7 @@
 
 namespace infonoise::cuda {
 
-constexpr uint64_t kTicket = 1ull << 40;             // draws a stream can make before tickets disturb it
+constexpr uint64_t kTicket = 1ull << 40;  // draws a stream can make before tickets disturb it
 
 struct Draw {
   float* sigma;
@@ -31,7 +31,8 @@ __device__ inline uint64_t take_offset(int64_t* rng, uint64_t readers) {
   auto* word = reinterpret_cast<unsigned long long*>(rng + 1);
   const uint64_t seen = atomicAdd(word, static_cast<unsigned long long>(kTicket));
   const uint64_t offset = seen & (kTicket - 1);
-  if (PLANT(early_offset, seen / kTicket == readers - 1, true)) atomicExch(word, static_cast<unsigned long long>(offset + 1));
+  if (PLANT(early_offset, seen / kTicket == readers - 1, true))
+    atomicExch(word, static_cast<unsigned long long>(offset + 1));
   return offset;
 }
 
@@ -40,7 +41,8 @@ __device__ inline float search_sigma(const Params& p, const Grid& grid, const St
                                      uint32_t word) {
   const double u = uniform(word), *edges = grid.row(kEdges);
   if (draws_by_words(p))
-    return sigma_of_word(word_bin(cdf, cdf_bin(u, cdf, grid.bins), edges), word, float(p.width), float(edges[grid.bins]));
+    return sigma_of_word(word_bin(cdf, cdf_bin(u, cdf, grid.bins), edges), word, float(p.width),
+                         float(edges[grid.bins]));
   return invert(p, grid, cdf, p.stratified > 0 ? stratified(s, i, u) : u);
 }
 
@@ -69,9 +71,9 @@ __device__ void draw_tables(const Params& p, const Grid& grid, const Stream& str
   });
 }
 
-struct DrawTable {            // one table in shared memory as words see it
-  WordBin* bins;              // [K]
-  uint16_t* cells;            // [kCells + 1]; null where too few samples would use it
+struct DrawTable {  // one table in shared memory as words see it
+  WordBin* bins;    // [K]
+  uint16_t* cells;  // [kCells + 1]; null where too few samples would use it
   int last;
 
   __device__ const WordBin& of(uint32_t word) const {
@@ -97,12 +99,12 @@ __device__ inline DrawTable make_draw_table(const double* cdf, const Grid& grid,
   return t;
 }
 
-struct alignas(16) Four {     // written at once
+struct alignas(16) Four {  // written at once
   float sigma[4];
 };
 
 __device__ inline void draw_by_words(const Params& p, const Grid& grid, const Stream& stream, const Draw& d,
-                                 const DrawTable& table, int64_t first, int64_t step) {
+                                     const DrawTable& table, int64_t first, int64_t step) {
   const float width = float(p.width), highest = float(grid.row(kEdges)[grid.bins]);
   for_each_four(p, stream, d.size, first, step, [&](int64_t four, const uint32_t* words) {
     Four out;

@@ -10,16 +10,16 @@ namespace infonoise::cuda {
 
 #define INX_KERNEL __global__ void __launch_bounds__(kThreads, 1)
 
-INX_KERNEL observe_kernel(Rings rings, Grid grid, Batch b, int workers) {   // a block a group
+INX_KERNEL observe_kernel(Rings rings, Grid grid, Batch b, int workers) {  // a block a group
   INX_SHARED(shared);
   record(rings, grid, b, blockIdx.x, workers, shared);
 }
 
 INX_KERNEL advance_kernel(Rings rings, Tables t, Grid grid, const Params* params, int64_t* rng, Batch b, Draw d,
-                          int workers) {   // a block a group
+                          int workers) {  // a block a group
   INX_SHARED(shared);
   const int64_t g = blockIdx.x;
-  const bool alone = d.group.kind == kAbsent;   // then all samples are group 0's
+  const bool alone = d.group.kind == kAbsent;  // then all samples are group 0's
   const bool draws = d.size > 0 && (!alone || g == 0);
   if (draws && threadIdx.x == blockDim.x - 1) header_of(shared)->offset = take_offset(rng, alone ? 1 : gridDim.x);
   record(rings, grid, b, g, workers, shared);
@@ -45,7 +45,8 @@ __device__ inline Tile large_tile(const Rings& rings, const Batch& b, int bins, 
                                   unsigned char* shared) {
   const int64_t index = blockIdx.x / rings.groups, size = (b.size + tiles - 1) / tiles;
   const int64_t first = index * size, last = first + size;
-  return tile_of(first < b.size ? first : b.size, last < b.size ? PLANT(tile_edge, last, last + 1) : b.size, bins, workers, shared);
+  return tile_of(first < b.size ? first : b.size, last < b.size ? PLANT(tile_edge, last, last + 1) : b.size, bins,
+                 workers, shared);
 }
 
 INX_KERNEL tally_kernel(Rings rings, Grid grid, Batch b, int* tallies, int tiles, int workers) {
@@ -78,7 +79,7 @@ INX_KERNEL place_kernel(Rings rings, Tables t, Grid grid, const Params* params, 
     if (before + column[index * stride] > PLANT(skipped_tile, kept, kept + 1)) header->keeps = true;
   }
   __syncthreads();
-  if (header->keeps) {                       // of a huge batch the last tiles alone fill the rings
+  if (header->keeps) {  // of a huge batch the last tiles alone fill the rings
     tally_tile(tile, rings, grid, header, b, g);
     for (int k = threadIdx.x; k < grid.bins; k += blockDim.x) rank_workers(tile, k, tile.before()[k]);
     __syncthreads();
@@ -90,7 +91,7 @@ INX_KERNEL place_kernel(Rings rings, Tables t, Grid grid, const Params* params, 
 }
 
 INX_KERNEL finish_kernel(Rings rings, Tables t, Grid grid, const Params* params, int64_t* rng, const int* tallies,
-                         int tiles, bool steps, bool drawn) {   // a block a group
+                         int tiles, bool steps, bool drawn) {  // a block a group
   INX_SHARED(shared);
   const int columns = grid.bins + kCauses;
   const int64_t g = blockIdx.x;
@@ -138,7 +139,7 @@ INX_KERNEL bin_stats_kernel(const float* ring, const int64_t* count, int64_t bin
 }
 
 INX_KERNEL refresh_kernel(const double* moments, Tables t, Grid grid, const Params* params, int64_t* counters) {
-  INX_SHARED(shared);                                                        // a block a group
+  INX_SHARED(shared);  // a block a group
   const int64_t g = blockIdx.x;
   double* work = body_of<double>(shared);
   measured_means(Block(), *params, grid.bins, moments + g * grid.bins * kMoments, work);

@@ -56,8 +56,8 @@ void launch_advance(On& on, const Rings& r, const Tables& t, const Grid& grid, c
   const size_t draw = draw_bytes(grid.bins), work = work_bytes(grid.bins);
   if (size <= on.limits.one_launch) {
     const int workers = workers_for(on.limits, grid.bins, b.size);
-    return on(advance_kernel, r.groups, on.limits.threads,
-              shared_bytes(tally_bytes(grid.bins, workers), draw, work), r, t, grid, p, rng, b, d, workers);
+    return on(advance_kernel, r.groups, on.limits.threads, shared_bytes(tally_bytes(grid.bins, workers), draw, work), r,
+              t, grid, p, rng, b, d, workers);
   }
   const int tiles = tiles_for(on.limits, r.groups, grid.bins, size);
   const int* tallies = launch_tiles(on, r, t, grid, p, rng, b, d, tiles);
@@ -74,8 +74,8 @@ void launch_sample(On& on, const double* cdf, const Grid& grid, const Params* p,
                    const Draw& d) {
   if (d.size == 0) return;
   const int threads = std::min(128, on.limits.threads);
-  on(sample_kernel, blocks_for(on.limits, (d.size + 3) / 4, threads), threads, shared_bytes(draw_bytes(grid.bins)),
-     cdf, grid, p, rng, groups, d);
+  on(sample_kernel, blocks_for(on.limits, (d.size + 3) / 4, threads), threads, shared_bytes(draw_bytes(grid.bins)), cdf,
+     grid, p, rng, groups, d);
 }
 
 template <class On>
@@ -92,8 +92,8 @@ void launch_bin_stats(On& on, const Rings& r, int bins, double* moments) {
   const int64_t all = r.groups * bins;
   if (all == 0) return;
   const int threads = std::min(128, on.limits.threads);
-  on(bin_stats_kernel, blocks_for(on.limits, 32 * all, threads), threads, size_t(0),
-     static_cast<const float*>(r.ring), static_cast<const int64_t*>(r.count), all, r.capacity, moments);
+  on(bin_stats_kernel, blocks_for(on.limits, 32 * all, threads), threads, size_t(0), static_cast<const float*>(r.ring),
+     static_cast<const int64_t*>(r.count), all, r.capacity, moments);
 }
 
 template <class On>

@@ -1,4 +1,5 @@
-// Squared errors of samples and their gradient, in device functions and kernels: bound by memory, so every load is as wide as it can be.
+// Squared errors of samples and their gradient, in device functions and kernels: bound by memory, so every load is as
+// wide as it can be.
 //
 // A team of threads takes one piece of one sample, in packs of N neighbours a thread. Which thread adds
 // which element depends on shape and dtypes alone, and so do the results; alignment decides only
@@ -11,23 +12,23 @@
 namespace infonoise::cuda {
 
 constexpr int kPackBytes = 16;
-constexpr int kPacks = 2;                            // packs in flight a thread, for each of the two tensors
-constexpr int kLossThreads = 256;                    // of a block; four blocks share a multiprocessor
+constexpr int kPacks = 2;          // packs in flight a thread, for each of the two tensors
+constexpr int kLossThreads = 256;  // of a block; four blocks share a multiprocessor
 
 struct Pair {
   const void* denoised;
   const void* target;
   Kind denoised_kind, target_kind;
-  int64_t samples, size;                             // size: elements of a sample
-  bool packed;                                       // packs are aligned and whole
+  int64_t samples, size;  // size: elements of a sample
+  bool packed;            // packs are aligned and whole
 };
 
 struct Pieces {
-  int64_t count, length;                             // of a sample; the last piece may be shorter
-  int team;                                          // threads: a power of two up to 32, or the block
+  int64_t count, length;  // of a sample; the last piece may be shorter
+  int team;               // threads: a power of two up to 32, or the block
 };
 
-struct Errors {                                      // [B], float or double
+struct Errors {  // [B], float or double
   void* data;
   bool wide;
   __device__ void set(int64_t i, double error) const {
@@ -39,9 +40,9 @@ struct Errors {                                      // [B], float or double
   }
 };
 
-struct Span {                                        // what a thread's team works on
-  int64_t sample, piece, first, last;                // elements, from the start of the sample
-  int thread;                                        // within the team
+struct Span {                          // what a thread's team works on
+  int64_t sample, piece, first, last;  // elements, from the start of the sample
+  int thread;                          // within the team
   bool exists;
 };
 
@@ -128,9 +129,8 @@ __device__ void with_pair(const Pair& pair, int64_t sample, const Use& use) {
     }
   };
   typed(pair.denoised, pair.denoised_kind, [&](const auto* d) {
-    typed(pair.target, pair.target_kind, [&](const auto* t) {
-      pair.packed ? use(d, t, std::true_type()) : use(d, t, std::false_type());
-    });
+    typed(pair.target, pair.target_kind,
+          [&](const auto* t) { pair.packed ? use(d, t, std::true_type()) : use(d, t, std::false_type()); });
   });
 }
 
@@ -187,10 +187,12 @@ INX_LOSS_KERNEL denoising_error_kernel(Pair pair, Pieces pieces, double* sums, E
   }
 }
 
-INX_LOSS_KERNEL denoising_fold_kernel(const double* sums, int64_t count, int64_t size, Errors errors) {   // a block a sample
+INX_LOSS_KERNEL denoising_fold_kernel(const double* sums, int64_t count, int64_t size,
+                                      Errors errors) {  // a block a sample
   INX_SHARED(shared);
   double mine = 0;
-  for (int64_t j = threadIdx.x; j < PLANT(fold_edge, count, count - 1); j += blockDim.x) mine += sums[blockIdx.x * count + j];
+  for (int64_t j = threadIdx.x; j < PLANT(fold_edge, count, count - 1); j += blockDim.x)
+    mine += sums[blockIdx.x * count + j];
   const double sum = team_sum(mine, blockDim.x, body_of<double>(shared));
   if (threadIdx.x == 0) errors.set(blockIdx.x, sum / double(size));
 }

@@ -29,7 +29,7 @@ inline Pieces pieces_for(const Limits& limits, const Pair& pair, int threads) {
     return {1, pair.size, team};
   }
   const int64_t count = std::min((pair.size + limits.piece - 1) / limits.piece, limits.pieces);
-  const int64_t length = (pair.size + count * kPackBytes - 1) / (count * kPackBytes) * kPackBytes;   // whole packs
+  const int64_t length = (pair.size + count * kPackBytes - 1) / (count * kPackBytes) * kPackBytes;  // whole packs
   return {(pair.size + length - 1) / length, length, threads};
 }
 

@@ -7,7 +7,7 @@ namespace infonoise::cuda {
 namespace {
 
 Batch batch_of(const Device& device, const Rings& rings, const Tensor& sigma, const Tensor& error,
-                   const OptionalTensor& mask, const OptionalTensor& group) {
+               const OptionalTensor& mask, const OptionalTensor& group) {
   check_batch(sigma, error, mask, group);
   device.refuse_elsewhere(sigma, "sigma");
   device.refuse_elsewhere(error, "error");
@@ -25,8 +25,8 @@ Draw draw_of(const Device& device, Tensor& out, const OptionalTensor& group, con
 
 Tensor new_sigma(const Tensor& cdf, int64_t n) { return torch::stable::new_empty(cdf, {n}, ScalarType::Float); }
 
-void observe_(const Tensor& ring, const Tensor& count, const Tensor& counters, const Tensor& grid,
-              const Tensor& sigma, const Tensor& error, const OptionalTensor& mask, const OptionalTensor& group) {
+void observe_(const Tensor& ring, const Tensor& count, const Tensor& counters, const Tensor& grid, const Tensor& sigma,
+              const Tensor& error, const OptionalTensor& mask, const OptionalTensor& group) {
   const Grid g = grid_of(grid);
   const Rings rings = rings_of(ring, count, counters, g.bins);
   Device device(ring, {&count, &counters, &grid});
@@ -41,8 +41,8 @@ Tensor bin_stats(const Tensor& ring, const Tensor& count) {
   return out;
 }
 
-void refresh_(const Tensor& moments, const Tensor& mmse, const Tensor& cdf, const Tensor& stats,
-              const Tensor& counters, const Tensor& grid, const Tensor& params) {
+void refresh_(const Tensor& moments, const Tensor& mmse, const Tensor& cdf, const Tensor& stats, const Tensor& counters,
+              const Tensor& grid, const Tensor& params) {
   const Grid g = grid_of(grid);
   const double* m = moments_of(moments, g.bins);
   const int64_t groups = moments.size(0);
@@ -63,8 +63,7 @@ Tensor sample_(const Tensor& cdf, const Tensor& rng, const Tensor& grid, const T
   return out;
 }
 
-Tensor icdf(const Tensor& cdf, const Tensor& grid, const Tensor& params, const Tensor& u,
-            const OptionalTensor& group) {
+Tensor icdf(const Tensor& cdf, const Tensor& grid, const Tensor& params, const Tensor& u, const OptionalTensor& group) {
   const Grid g = grid_of(grid);
   const double* table = cdf_of(cdf, g.bins);
   check_uniforms(u, group);

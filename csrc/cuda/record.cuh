@@ -8,14 +8,14 @@
 
 namespace infonoise::cuda {
 
-constexpr int kStrips = 4;                           // strips of 32 samples a warp reads at once
-constexpr int kPlans = 3;                            // of a tile, beside the tallies of its workers
-constexpr int kCauses = kCounters - kMasked;         // of skipping; each is tallied like a bin
+constexpr int kStrips = 4;                    // strips of 32 samples a warp reads at once
+constexpr int kPlans = 3;                     // of a tile, beside the tallies of its workers
+constexpr int kCauses = kCounters - kMasked;  // of skipping; each is tallied like a bin
 
 struct Batch {
   Column sigma, error, mask, group;
   int64_t size;
-  bool recomputed;            // by backward: counted, not recorded
+  bool recomputed;  // by backward: counted, not recorded
 };
 
 struct Sample {
@@ -36,9 +36,9 @@ __device__ inline int key_of(const Rings& rings, const Grid& grid, const Range& 
   return bin_of(sigma, range, grid.row(kEdges), grid.bins);
 }
 
-struct Tile {                 // a stretch of the batch and its tallies in shared memory
+struct Tile {  // a stretch of the batch and its tallies in shared memory
   int64_t first, last;
-  int* tallies;               // [workers + kPlans, columns]
+  int* tallies;  // [workers + kPlans, columns]
   int workers, columns;
   __device__ int* row(int w) const { return tallies + w * columns; }
   __device__ int* kept() const { return row(workers); }        // the rank from which on a loss stays
@@ -53,7 +53,7 @@ __device__ inline Tile tile_of(int64_t first, int64_t last, int bins, int worker
 // visit(sample, peers): every sample of this worker, strip by strip; peers are the lanes of equal key.
 template <class Visit>
 __device__ void for_each_sample(const Tile& tile, const Rings& rings, const Grid& grid, const Range& range,
-                             const Batch& b, int64_t g, const Visit& visit) {
+                                const Batch& b, int64_t g, const Visit& visit) {
   const int worker = threadIdx.x / 32, lane = threadIdx.x % 32;
   if (worker >= tile.workers) return;
   const int64_t across = int64_t(tile.workers) * 32;
@@ -71,7 +71,8 @@ __device__ void for_each_sample(const Tile& tile, const Rings& rings, const Grid
       key[j] = inside ? key_of(rings, grid, range, b, g, i + 32 * j, sigma[j], error[j]) : -1;
     }
 #pragma unroll
-    for (int j = 0; j < kStrips; ++j) visit(Sample{key[j], error[j]}, __match_any_sync(PLANT(missing_lane, kAllLanes, 1u), key[j]));
+    for (int j = 0; j < kStrips; ++j)
+      visit(Sample{key[j], error[j]}, __match_any_sync(PLANT(missing_lane, kAllLanes, 1u), key[j]));
   }
 }
 
@@ -129,11 +130,8 @@ __device__ inline void write_rings(const Tile& tile, const Rings& rings, const G
 
 // Adds what one call brought to a bin's count or to a cause's counter.
 __device__ inline void add_total(const Rings& rings, int bins, int64_t g, int column, int total) {
-  if (column < bins) {
-    rings.count[g * bins + column] += total;
-  } else {
-    rings.counters[g * kCounters + kMasked + column - bins] += total;
-  }
+  int64_t* place = column < bins ? rings.count + g * bins : rings.counters + g * kCounters + kMasked - bins;
+  place[column] += total;
 }
 
 __device__ inline void record(const Rings& rings, const Grid& grid, const Batch& b, int64_t g, int workers,

@@ -6,7 +6,7 @@
 
 namespace infonoise::cuda {
 
-struct Block {                // the team of core/refresh.h
+struct Block {  // the team of core/refresh.h
   __device__ int first() const { return threadIdx.x; }
   __device__ int step() const { return blockDim.x; }
   __device__ void sync() const { __syncthreads(); }

@@ -40,8 +40,8 @@ struct Fiber {
   ucontext_t context;
   std::unique_ptr<char[]> stack;
   State state;
-  unsigned mask;              // of the warp barrier it waits at
-  uint64_t offer;             // what it shows to its warp
+  unsigned mask;   // of the warp barrier it waits at
+  uint64_t offer;  // what it shows to its warp
 };
 
 struct Index {
@@ -53,7 +53,12 @@ class Launch {
   unsigned block, blocks, threads;
 
   Launch(unsigned blocks, unsigned threads, size_t shared, unsigned seed, std::function<void()> body)
-      : blocks(blocks), threads(threads), fibers_(threads), shared_(shared + 64), random_(seed), seed_(seed),
+      : blocks(blocks),
+        threads(threads),
+        fibers_(threads),
+        shared_(shared + 64),
+        random_(seed),
+        seed_(seed),
         body_(std::move(body)) {
     for (Fiber& fiber : fibers_) fiber.stack.reset(new char[kStack]);
   }
@@ -111,7 +116,7 @@ inline void Launch::enter() {
 inline void Launch::fail(const char* why) {
   error_ = why;
   for (Fiber& fiber : fibers_)
-    if (fiber.state != kDone) fiber.state = kReady;   // each then leaves by the exception of wait()
+    if (fiber.state != kDone) fiber.state = kReady;  // each then leaves by the exception of wait()
 }
 
 inline void Launch::run_warp(unsigned warp) {
@@ -241,7 +246,8 @@ inline int __ffs(unsigned x) { return __builtin_ffs(int(x)); }
 template <class T>
 T __shfl_xor_sync(unsigned mask, T value, int with) {
   const unsigned lane = threadIdx.x % 32;
-  return emulator::meet(mask, value, [&](const auto& of) { return of(mask >> (lane ^ with) & 1 ? lane ^ with : lane); });
+  return emulator::meet(mask, value,
+                        [&](const auto& of) { return of(mask >> (lane ^ with) & 1 ? lane ^ with : lane); });
 }
 
 template <class T>

@@ -53,9 +53,22 @@ py::list draw_by_words(const std::vector<uint32_t>& words, const std::vector<dou
 py::dict params_layout() {
   py::dict out;
 #define FIELD(name) out[#name] = offsetof(Params, name) / sizeof(double)
-  FIELD(log_min); FIELD(width); FIELD(warmup); FIELD(refresh_every); FIELD(min_count); FIELD(coverage);
-  FIELD(ema); FIELD(smooth); FIELD(floor); FIELD(gate_power); FIELD(pivot_rule); FIELD(pivot_value);
-  FIELD(pivot_span); FIELD(stratified); FIELD(rank); FIELD(world);
+  FIELD(log_min);
+  FIELD(width);
+  FIELD(warmup);
+  FIELD(refresh_every);
+  FIELD(min_count);
+  FIELD(coverage);
+  FIELD(ema);
+  FIELD(smooth);
+  FIELD(floor);
+  FIELD(gate_power);
+  FIELD(pivot_rule);
+  FIELD(pivot_value);
+  FIELD(pivot_span);
+  FIELD(stratified);
+  FIELD(rank);
+  FIELD(world);
   FIELD(signal);
 #undef FIELD
   return out;
@@ -63,9 +76,9 @@ py::dict params_layout() {
 
 py::dict enum_layout() {
   py::dict out;
-  out["COUNTERS"] = std::vector<int>{kSteps, kStatus, kRefreshes, kWaits, kDegenerates, kMasked, kBadGroup,
-                                     kNonfiniteSigma, kOutOfRange, kNonfiniteError, kNegativeError,
-                                     kRecomputed};
+  out["COUNTERS"] =
+      std::vector<int>{kSteps,    kStatus,         kRefreshes,  kWaits,          kDegenerates,   kMasked,
+                       kBadGroup, kNonfiniteSigma, kOutOfRange, kNonfiniteError, kNegativeError, kRecomputed};
   out["STATS"] = std::vector<int>{kPivot, kCoverage, kDrift, kInformation, kKept};
   out["GRID_ROWS"] = std::vector<int>{kEdges, kSigma, kWeight, kBound};
   out["MOMENTS"] = std::vector<int>{kCount, kSum, kSquares};
@@ -86,9 +99,8 @@ PYBIND11_MODULE(_native, m) {
   m.def("exp_float", py::vectorize(exp_float));
   m.def("draw_by_words", &draw_by_words);
   m.def("gate", py::vectorize(gate));
-  m.def("cdf_bin", [](double u, const std::vector<double>& cdf) {
-    return cdf_bin(u, cdf.data(), int(cdf.size()) - 1);
-  });
+  m.def("cdf_bin",
+        [](double u, const std::vector<double>& cdf) { return cdf_bin(u, cdf.data(), int(cdf.size()) - 1); });
   m.def("log_quantile", &quantile);
   m.def("params_layout", &params_layout);
   m.def("enum_layout", &enum_layout);
