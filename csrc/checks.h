@@ -158,8 +158,9 @@ inline Rings rings_of(const Tensor& ring, const Tensor& count) {
 }
 
 inline Rings rings_of(const Tensor& ring, const Tensor& count, const Tensor& counters, int bins) {
+  if (ring.dim() == 3 && ring.size(1) != bins)
+    refuse("ring is ", shape_of(ring), ", but must have ", bins, " bins, as the grid");
   Rings rings = rings_of(ring, count);
-  if (ring.size(1) != bins) refuse("ring is ", shape_of(ring), ", but must have ", bins, " bins, as the grid");
   rings.counters = counters_of(counters, rings.groups);
   return rings;
 }

@@ -1,4 +1,4 @@
-"""The library with CUDA ops, built without a GPU, must load with a torch that knows no CUDA."""
+"""The library as CMake builds it: with CUDA ops it loads with a torch that knows no CUDA, and it names no folder."""
 
 import os
 import shutil
@@ -14,17 +14,38 @@ from infonoise_ext._schemas import SCHEMAS
 ROOT = Path(__file__).parent.parent
 
 
+def build(name, *options, **environment):
+    """The library, built in a folder of its own."""
+    folder = ROOT / "build" / name
+    configure = [
+        "cmake", "-S", str(ROOT), "-B", str(folder), "-G", "Ninja", *options,
+        f"-DINFONOISE_TORCH_DIR={Path(torch.__file__).parent}", f"-DINFONOISE_OUTPUT_DIR={folder}",
+    ]  # fmt: skip
+    subprocess.run(configure, check=True, capture_output=True, env=os.environ | environment)
+    subprocess.run(["cmake", "--build", str(folder), "--target", "_C"], check=True, capture_output=True)
+    return folder / "_C.abi3.so"
+
+
+def assert_names_no_folder(library):
+    """Neither sources, nor torch's headers, nor a place to look for libraries."""
+    content = library.read_bytes()
+    assert b"csrc/cpu/ops.cpp" in content  # where a relative path is, an absolute one could be
+    for folder in (ROOT, Path(torch.__file__).parent.parent, Path(sys.prefix)):
+        assert str(folder).encode() not in content, folder
+
+
+def test_library_names_no_folder_of_the_machine_that_built_it():
+    assert_names_no_folder(build("cpu-test"))
+
+
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="needs nvcc")
 def test_one_library_serves_cpu_and_cuda_keys(tmp_path):
-    build, output = ROOT / "build" / "cuda-test", tmp_path / "infonoise_ext"
+    output = tmp_path / "infonoise_ext"
     shutil.copytree(ROOT / "infonoise_ext", output, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
-    configure = [
-        "cmake", "-S", str(ROOT), "-B", str(build), "-G", "Ninja", "-DINFONOISE_CUDA=ON",
-        f"-DINFONOISE_TORCH_DIR={Path(torch.__file__).parent}", f"-DINFONOISE_OUTPUT_DIR={build}",
-    ]  # fmt: skip
-    subprocess.run(configure, check=True, capture_output=True, env=os.environ | {"CUDAARCHS": "90"})
-    subprocess.run(["cmake", "--build", str(build), "--target", "_C"], check=True, capture_output=True)
-    shutil.copy(build / "_C.abi3.so", output)
+    library = build("cuda-test", "-DINFONOISE_CUDA=ON", CUDAARCHS="90")
+    assert_names_no_folder(library)
+    assert b"csrc/cuda/ops.cu" in library.read_bytes()
+    shutil.copy(library, output)
     code = (
         "import torch, infonoise_ext as inx, infonoise_ext.ops as ops\n"
         f"assert ops.missing_reason is None and inx.__file__.startswith({str(tmp_path)!r}), inx.__file__\n"

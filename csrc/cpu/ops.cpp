@@ -52,11 +52,8 @@ class Groups {
 
   const int64_t* read(int64_t start, int size, int64_t* scratch) const {
     if (!present_) return nullptr;
-    if (wide_) {
-      convert<int64_t>(data_, start, stride_, size, scratch);
-    } else {
-      convert<int32_t>(data_, start, stride_, size, scratch);
-    }
+    wide_ ? convert<int64_t>(data_, start, stride_, size, scratch)
+          : convert<int32_t>(data_, start, stride_, size, scratch);
     return scratch;
   }
 
