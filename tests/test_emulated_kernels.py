@@ -248,8 +248,9 @@ def caught(op, seed):
 
 
 def test_every_planted_bug_is_on_the_list():
-    found = [re.findall(r"PLANT\((\w+),", path.read_text()) for path in (ROOT / "csrc").rglob("*.*h")]
-    assert sorted(sum(found, [])) == sorted(("name", *PLANTED, *PLANTED_IN_LOSS))  # "name": the macro itself
+    text = "".join(path.read_text() for path in (ROOT / "csrc").rglob("*.*h"))
+    found = re.findall(r"PLANT\((\w+),", text)
+    assert sorted(found) == sorted(("name", *PLANTED, *PLANTED_IN_LOSS))  # "name": the macro itself
 
 
 @pytest.mark.parametrize("bug", ["", *PLANTED])
