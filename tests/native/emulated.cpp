@@ -1,15 +1,18 @@
-// The CUDA ops on CPU arrays: csrc/launch.h and csrc/*.cuh under the emulator.
+// The CUDA ops on CPU arrays: csrc/cuda, but for what speaks to torch and CUDA, under the emulator.
 #include <pybind11/pybind11.h>
 
 #include "emulator.h"
-#include "launch.h"
+
+#include "cuda/launch.h"
+#include "cuda/loss_launch.h"
 
 namespace py = pybind11;
 using namespace infonoise;
+using namespace infonoise::cuda;
 
 namespace {
 
-struct Host {                 // launches in order; a new seed for every launch
+struct Host {  // launches in order; a new seed for every launch
   Limits limits;
   unsigned seed;
   int launches = 0;
@@ -83,7 +86,8 @@ void icdf(Host& on, const Sizes& s, const py::tuple& a, float* sigma, double*) {
 void advance(Host& on, const Sizes& s, const py::tuple& a, float* sigma, double*) {
   launch_advance(on, rings_at(s, a[0], a[1], a[5]), {at<double>(a[2]), at<double>(a[3]), at<double>(a[4])},
                  {at<double>(a[7]), s.bins}, at<Params>(a[8]), at<int64_t>(a[6]),
-                 {column(a[9]), column(a[10]), column(a[11]), column(a[12]), s.batch, s.recomputed}, {sigma, s.n, column(a[14])});
+                 {column(a[9]), column(a[10]), column(a[11]), column(a[12]), s.batch, s.recomputed},
+                 {sigma, s.n, column(a[14])});
 }
 
 // Runs an op and returns how many kernels it launched.
@@ -103,7 +107,7 @@ int run(const py::tuple& arguments, const py::dict& sizes, uintptr_t sigma, uint
   return on.launches;
 }
 
-struct Cut {                  // how the loss's samples are cut, and under which schedule
+struct Cut {  // how the loss's samples are cut, and under which schedule
   unsigned seed;
   int threads;
   int64_t piece, pieces;
@@ -141,8 +145,8 @@ int denoising_error_backward(const py::tuple& grad, const py::tuple& denoised, c
 
 }  // namespace
 
-PYBIND11_MODULE(INX_MODULE, m) {
-  m.def("plant", [](const std::string& bug) { emulator::bug = bug; });
+PYBIND11_MODULE(_emulated, m) {
+  m.def("plant", [](const std::string& bug) { emulator::awake = emulator::plant_of(bug.c_str()); });
   m.def("observe_", &run<observe>);
   m.def("bin_stats", &run<bin_stats>);
   m.def("refresh_", &run<refresh>);
