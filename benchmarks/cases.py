@@ -44,7 +44,7 @@ def filled_schedule(bins, backend="auto", refresh_every=REFRESH_EVERY):
     schedule = inx.InfoNoise(
         bins=bins, capacity=CAPACITY, warmup=1, refresh_every=refresh_every, seed=1, backend=backend
     )
-    sigma = schedule.sample(2**16)
+    sigma = schedule.table().level(torch.linspace(0.0005, 0.9995, 2**16))
     levels = torch.linspace(-6.2, 4.38, bins * CAPACITY * 2).exp()
     for x in (levels, sigma):
         schedule.observe(x, 0.25 * x.square() / (0.25 + x.square()))

@@ -1,5 +1,5 @@
 // Arithmetic shared by the CPU loops and the CUDA kernels: state layout, Philox, bins, gate, exp.
-// Knows no torch. Layouts are mirrored in infonoise_ext/_schemas.py; tests/test_native.py compares them.
+// Knows no torch. Layouts are mirrored in infonoise_ext/_schemas.py; tests/native/test_core.py compares them.
 #pragma once
 
 #include <cmath>

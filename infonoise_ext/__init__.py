@@ -1,29 +1,40 @@
-"""Adaptive training noise schedules for diffusion models, on the device and in the compiled step."""
+"""Adaptive training noise schedules for diffusion models, on the device and in the compiled step.
+
+`inx.channel`, `inx.grids`, `inx.integrations`, `inx.interpolant`, `inx.oracle` and `inx.plot` are imported when they
+are first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
-from .channel import clean_error
-from .channel.sigma_table import SigmaTable
-from .curves.bounds import BinaryBound, GaussianBound, OneHotBound
+from .channel import SigmaTable, clean_error
+from .curves.bounds import BinaryBound, GaussianBound
 from .curves.densities import LogitNormal, LogNormal, LogUniform
 from .curves.density import Density
-from .curves.pivot import FixedPivot, Onset, PowerLaw
-from .curves.weights import EDMWeight, UnitWeight
-from .distributed import check_ranks
-from .grids.features import principal_components
-from .grids.info import edm_grid, info_grid, log_uniform_grid, open_grid
-from .grids.offline import offline_profile
+from .curves.pivot import Onset, PowerLaw
+from .curves.weights import EDMWeight
 from .loss import denoising_loss
-from .oracle.empirical_bayes import empirical_bayes
 from .schedule import InfoNoise
 from .state.config import InfoNoiseConfig
 from .state.profile import Profile
+from .state.table import Table
 from .watch.history import History
+
+if TYPE_CHECKING:
+    from . import channel as channel
+    from . import grids as grids
+    from . import integrations as integrations
+    from . import interpolant as interpolant
+    from . import oracle as oracle
+    from .grids import info_grid, offline_profile, open_grid
+    from .oracle.empirical_bayes import empirical_bayes
+    from .watch import plot as plot
 
 __all__ = [
     "BinaryBound",
     "Density",
     "EDMWeight",
-    "FixedPivot",
     "GaussianBound",
     "History",
     "InfoNoise",
@@ -31,21 +42,39 @@ __all__ = [
     "LogNormal",
     "LogUniform",
     "LogitNormal",
-    "OneHotBound",
     "Onset",
     "PowerLaw",
     "Profile",
     "SigmaTable",
-    "UnitWeight",
+    "Table",
     "__version__",
-    "check_ranks",
     "clean_error",
     "denoising_loss",
-    "edm_grid",
     "empirical_bayes",
     "info_grid",
-    "log_uniform_grid",
     "offline_profile",
     "open_grid",
-    "principal_components",
 ]
+
+_LATE_MODULES = {name: f".{name}" for name in ("channel", "grids", "integrations", "interpolant", "oracle")}
+_LATE_MODULES["plot"] = ".watch.plot"
+_LATE_NAMES = {
+    "empirical_bayes": ".oracle.empirical_bayes",
+    "info_grid": ".grids",
+    "offline_profile": ".grids",
+    "open_grid": ".grids",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """A module or a name that costs nothing until it is used."""
+    if name in _LATE_MODULES:
+        return importlib.import_module(_LATE_MODULES[name], __name__)
+    if name in _LATE_NAMES:
+        return getattr(importlib.import_module(_LATE_NAMES[name], __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The interface: the names, and the modules that have names of their own."""
+    return sorted([*__all__, *_LATE_MODULES])

@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from .curves.arguments import refuse, whole
 from .ops.schemas import COUNTERS, PARAMS
-from .state.tensors import make_params
-
-if TYPE_CHECKING:
-    from .schedule import InfoNoise
+from .state.config import InfoNoiseConfig
+from .state.tensors import State, make_params
 
 TOLERANCE = 1e-9
 """Relative difference that the processors of two ranks may make in the same computation."""
@@ -33,18 +31,17 @@ def placement(group: dist.ProcessGroup | None, rank: int | None, world: int | No
     """
     if group is not None:
         if rank is not None or world is not None:
-            raise ValueError(f"rank is {rank} and world {world}, but process_group gives both: leave them out")
+            refuse("(rank, world)", (rank, world), "left out beside process_group, which gives both")
         if not isinstance(group, dist.ProcessGroup):
-            raise ValueError(f"process_group is {group!r}, but must be a ProcessGroup that this process is in")
+            refuse("process_group", group, "a ProcessGroup that this process is in")
         return group.rank(), group.size()
     initialized = dist.is_available() and dist.is_initialized()
     if rank is None and world is None:
         _warn_if_alone(initialized)
     rank = (dist.get_rank() if initialized else 0) if rank is None else rank
     world = (dist.get_world_size() if initialized else rank + 1) if world is None else world
-    if not 0 <= rank < world:
-        raise ValueError(f"rank is {rank}, but must be in [0, world = {world})")
-    return rank, world
+    world = whole("world", world, least=1)
+    return whole("rank", rank, least=0, most=world - 1), world
 
 
 def _warn_if_alone(initialized: bool) -> None:
@@ -66,42 +63,32 @@ def sum_over_ranks_(x: Tensor, group: dist.ProcessGroup | None) -> Tensor:
     return x
 
 
-def check_ranks(schedule: InfoNoise) -> None:
-    """Compare options, step count and table of a schedule over its process group.
-
-    Collective: every rank must call it. Waits for the device. `InfoNoise.step` does it once, at the
-    first step after construction or loading, since ranks that differ here would wait for one another
-    for ever or learn different tables.
-
-    Raises:
-        ValueError: on every rank, naming the first rank that differs from rank 0 and in what; or the
-            schedule has no process group.
-    """
-    group = schedule.process_group
-    if group is None:
-        raise ValueError("the schedule has no process_group, so there are no ranks to compare")
-    own = _traits(schedule)
-    rows = torch.zeros(schedule.world, len(own), dtype=torch.float64)
-    rows[schedule.rank] = torch.tensor(list(own.values()))
-    first, *others = sum_over_ranks_(rows.to(schedule.device), group).tolist()
-    for rank, other in enumerate(others, start=1):
+def compare_ranks(state: State, config: InfoNoiseConfig, group: dist.ProcessGroup) -> None:
+    """Compare options, step count and table over a process group; see `InfoNoise.check_ranks`."""
+    rank, world = group.rank(), group.size()
+    own = _traits(state, config, world)
+    rows = torch.zeros(world, len(own), dtype=torch.float64)
+    rows[rank] = torch.tensor(list(own.values()))
+    first, *others = sum_over_ranks_(rows.to(state.ring.device), group).tolist()
+    for other_rank, other in enumerate(others, start=1):
         differences = [
             f"{name} = {value:.10g} (rank 0: {wanted:.10g})"
             for name, value, wanted in zip(own, other, first, strict=True)
             if not math.isclose(value, wanted, rel_tol=TOLERANCE)
         ]
         if differences:
-            raise ValueError(f"the schedules of the process group differ: rank {rank} has {', '.join(differences)}")
+            raise ValueError(
+                f"the schedules of the process group differ: rank {other_rank} has {', '.join(differences)}"
+            )
 
 
-def _traits(schedule: InfoNoise) -> dict[str, float]:
+def _traits(state: State, config: InfoNoiseConfig, world: int) -> dict[str, float]:
     """What must be equal on all ranks, as a fixed number of numbers; curves by their mean."""
-    config, state = schedule.config, schedule.state
-    traits = dict(zip(PARAMS, make_params(config, 0, schedule.world).tolist(), strict=True))
+    traits = dict(zip(PARAMS, make_params(config, 0, world).tolist(), strict=True))
     return traits | {
         "bins": config.bins,
         "capacity": config.capacity,
-        "groups": schedule.groups,
+        "groups": len(state.ring),
         "weight": float(state.row("weight").mean()),
         "bound": float((1 / (1 + state.row("bound"))).mean()),
         "steps": float(state.counters[0, COUNTERS.index("steps")]),

@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import copy
 import os
-import warnings
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from .curves.arguments import refuse, whole
 from .curves.densities import LogNormal
 from .curves.density import Density
-from .curves.weights import UnitWeight
-from .distributed import check_ranks, placement, sum_over_ranks_
+from .curves.weights import Weight, as_weight
+from .distributed import compare_ranks, placement, sum_over_ranks_
 from .ops import registry as ops
-from .ops.backward import count_recomputed_, in_backward, refuse_in_backward
 from .ops.graphs import never_compiled
 from .ops.schemas import COUNTERS, STATUSES
 from .state import checkpoint, files
-from .state.config import InfoNoiseConfig
+from .state.config import InfoNoiseConfig, Options
 from .state.profile import Profile, profile_of
+from .state.table import Table
 from .state.tensors import State, fresh_state, make_grid, make_params, prior_table
-from .watch.history import History, samples_needed, summarize
+from .watch.history import History, snapshot, summarize
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
+    from typing_extensions import Unpack
 
-Curve = Callable[[Tensor], Tensor]
 _OUTSIDE = "with process_group or history, call schedule.step() outside the compiled function"
 
 
@@ -71,9 +69,9 @@ class InfoNoise:
         sigma_min: float | None = None,
         sigma_max: float | None = None,
         *,
-        weight: Curve | None = None,
+        weight: Weight | None = None,
         prior: Density | None = None,
-        bound: Curve | None = None,
+        bound: Weight | None = None,
         groups: int = 1,
         device: torch.device | str | None = None,
         seed: int | None = None,
@@ -84,15 +82,13 @@ class InfoNoise:
         world: int | None = None,
         history: History | None = None,
         config: InfoNoiseConfig | None = None,
-        **options: Any,
+        **options: Unpack[Options],
     ) -> None:
         ends = {"sigma_min": sigma_min, "sigma_max": sigma_max}
-        options |= {name: value for name, value in ends.items() if value is not None}
-        self.config = (config or InfoNoiseConfig()).with_options(options)
-        if not isinstance(groups, int) or groups < 1:
-            raise ValueError(f"groups is {groups!r}, but must be an integer of at least 1")
-        self.groups = groups
-        self.weight: Curve = UnitWeight() if weight is None else weight
+        given = {name: value for name, value in ends.items() if value is not None}
+        self.config = (config or InfoNoiseConfig()).with_options({**options, **given})
+        self.groups = whole("groups", groups, least=1)
+        self.weight = as_weight(weight)
         self.bound = bound
         self.prior = LogNormal(-1.2, 1.2) if prior is None else prior
         self.history = history
@@ -107,7 +103,7 @@ class InfoNoise:
                 grid,
                 make_params(self.config, self.rank, self.world, refreshes=process_group is None),
                 self._prior_table,
-                groups,
+                self.groups,
                 _seed(seed, generator),
             )
         self._steps_seen = 0
@@ -136,7 +132,6 @@ class InfoNoise:
         Raises:
             RuntimeError: backward is running: a region that is computed again would get other numbers.
         """
-        refuse_in_backward("sample", n)
         s = self.state
         return self._ops.sample_(s.cdf, s.rng, s.grid, s.params, n, group)
 
@@ -144,7 +139,7 @@ class InfoNoise:
         """Record a batch or micro-batch; no host sync, gradients are ignored.
 
         Called while backward runs, as activation checkpointing does to compute a region again, it records
-        nothing, counts the samples as recomputed and, unless compiled, warns.
+        nothing and counts the samples as recomputed: they were recorded the first time.
 
         Args:
             sigma: [B] noise levels that were used, any floating dtype.
@@ -154,10 +149,6 @@ class InfoNoise:
             group: [B] int64 or int32 in [0, G).
         """
         s = self.state
-        if in_backward():
-            warnings.warn("observe was called during backward and records nothing there", stacklevel=2)
-            count_recomputed_(s.counters, sigma, group)
-            return
         self._ops.observe_(s.ring, s.count, s.counters, s.grid, sigma, error, mask, group)
 
     def step(self) -> None:
@@ -173,7 +164,7 @@ class InfoNoise:
     def _step_on_host(self) -> None:
         """What a step does beside the device: collectives and records, at a cadence known without it."""
         if not self._ranks_agree:
-            check_ranks(self)
+            self.check_ranks()
             self._ranks_agree = True
         self._steps_seen += 1
         past = self._steps_seen - self.config.warmup
@@ -182,7 +173,7 @@ class InfoNoise:
         if self.process_group is not None:
             self.refresh()
         if self.history is not None:
-            self.history.record(self)
+            self.history.record(self.snapshot())
 
     def advance(
         self,
@@ -209,7 +200,6 @@ class InfoNoise:
         """
         upcoming = group if next_group is None else next_group
         n = sigma.numel() if upcoming is None else upcoming.numel()
-        refuse_in_backward("advance", sigma.numel() + n)
         following = self._advance(sigma, error, mask, group, n, upcoming)
         if self.process_group is not None:
             self._step_on_host()
@@ -236,6 +226,21 @@ class InfoNoise:
         moments = sum_over_ranks_(self._ops.bin_stats(s.ring, s.count), self.process_group)
         self._ops.refresh_(moments, s.mmse, s.cdf, s.stats, s.counters, s.grid, s.params)
 
+    def check_ranks(self) -> None:
+        """Compare options, step count and table over the process group.
+
+        Collective: every rank must call it. Waits for the device. `step` does it once, at the first step after
+        construction or loading, since ranks that differ here would wait for one another for ever or learn
+        different tables.
+
+        Raises:
+            ValueError: on every rank, naming the first rank that differs from rank 0 and in what; or the schedule
+                has no process group.
+        """
+        if self.process_group is None:
+            refuse("process_group", None, "a group, so that there are ranks to compare")
+        compare_ranks(self.state, self.config, self.process_group)
+
     def reset(self) -> None:
         """Forget everything learned and start the warm-up again; the random stream goes on."""
         s = self.state
@@ -243,7 +248,7 @@ class InfoNoise:
             tensor.zero_()
         for tensor in (s.ring, s.mmse):
             tensor.fill_(-1)
-        s.cdf.copy_(self._prior_table.expand_as(s.cdf))
+        s.cdf.copy_(self._prior_table.cdf.expand_as(s.cdf))
         self._steps_seen = 0
 
     def to(self, device: torch.device | str) -> InfoNoise:
@@ -251,29 +256,14 @@ class InfoNoise:
         self._place(self.state, torch.device(device))
         return self
 
-    def icdf(self, u: Tensor, group: Tensor | None = None) -> Tensor:
-        """Quantile function of the current table: u of any shape in [0, 1] to sigma float32."""
-        s = self.state
-        flat_group = None if group is None else group.reshape(-1)
-        return self._ops.icdf(s.cdf, s.grid, s.params, u.reshape(-1), flat_group).view(u.shape)
+    def table(self, group: int = 0) -> Table:
+        """The distribution that is sampled from now, as it stands: later refreshes do not change it.
 
-    def cdf(self, sigma: Tensor, group: int = 0) -> Tensor:
-        """P(level <= sigma) under the current table: float64, any shape."""
-        table, position = self.state.cdf[group], self._position(sigma)
-        k = position.floor().clamp(0, self.config.bins - 1).long()
-        return table[k] + (table[k + 1] - table[k]) * (position - k).clamp(0, 1)
-
-    def pdf(self, sigma: Tensor, group: int = 0) -> Tensor:
-        """Density per unit sigma of the current table: float64, any shape; 0 outside the grid."""
-        position = self._position(sigma)
-        k = position.floor().clamp(0, self.config.bins - 1).long()
-        inside = (position >= 0) & (position <= self.config.bins)
-        mass = self.state.cdf[group].diff()[k]
-        return torch.where(inside, mass / (self.config.width * sigma.double()), 0.0)
-
-    def _position(self, sigma: Tensor) -> Tensor:
-        log_min = self.state.params[0]
-        return (sigma.to(self.device).double().log() - log_min) / self.config.width
+        Raises:
+            ValueError: group is not in [0, G).
+        """
+        index = whole("group", group, least=0, most=self.groups - 1)
+        return Table.trusted(self.state.edges, self.state.cdf[index].clone(), self.weight)
 
     def profile(self, group: int = 0) -> Profile:
         """What has been learned, as float64 tensors on the CPU. Waits for the device."""
@@ -283,9 +273,9 @@ class InfoNoise:
         """Flat numbers for any logger; keys in docs/monitoring.md. Waits for the device."""
         return summarize(self.state, self.config)
 
-    def samples_needed(self, group: int = 0) -> float:
-        """Expected samples until coverage allows a refresh; 0 when it does. Waits for the device."""
-        return samples_needed(self.state, self.config, group)
+    def snapshot(self) -> dict[str, Any]:
+        """Plain values of this moment, for `History.record`: options, summary and curves. Waits for the device."""
+        return snapshot(self.state, self.config, self.rank, self.world)
 
     @property
     def status(self) -> str | list[str]:
@@ -313,7 +303,7 @@ class InfoNoise:
 
         A path that ends in ".safetensors" gets that format (needs the safetensors package).
         """
-        files.save(self.state_dict(), Path(path))
+        files.write(self.state_dict(), path)
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """`load_state_dict` of what `save` wrote.
@@ -322,7 +312,7 @@ class InfoNoise:
             OSError: the file cannot be opened.
             ValueError: the file is damaged, of another kind or of another version; nothing is changed.
         """
-        saved = files.read(Path(path))
+        saved = files.read(path)
         try:
             self.load_state_dict(saved)
         except ValueError as error:
@@ -337,9 +327,6 @@ class InfoNoise:
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:
         self.__dict__.update(attributes)
-        # A pickle of an earlier release holds fewer constants.
-        with torch.device("cpu"):
-            self.state.params = make_params(self.config, self.rank, self.world, refreshes=self.process_group is None)
         self._place(self.state, self.device)
 
     def __repr__(self) -> str:
@@ -353,5 +340,5 @@ def _seed(seed: int | None, generator: torch.Generator | None) -> int:
         device = "cpu" if generator is None else generator.device
         return int(torch.empty((), dtype=torch.int64, device=device).random_(generator=generator))
     if not -(2**63) <= seed < 2**64:
-        raise ValueError(f"seed is {seed}, but must fit in 64 bits")
+        refuse("seed", seed, "an integer of 64 bits")
     return seed - 2**64 if seed >= 2**63 else seed

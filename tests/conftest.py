@@ -3,11 +3,11 @@ import importlib.util
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
-from emulated import plant, pybind11_dir
+from support import ROOT
+from support.emulated import plant, pybind11_dir
 
 try:
     from hypothesis import settings
@@ -19,11 +19,18 @@ except ImportError:  # the tests on a GPU do without
 if os.environ.get("INFONOISE_TEST_DEVICE", "cpu") == "cpu":
     os.environ["TRITON_INTERPRET"] = "1"
 
-ROOT = Path(__file__).parent.parent
 if settings is not None:
     settings.register_profile("ci", deadline=None, derandomize=True, max_examples=60)
     settings.register_profile("long", deadline=None, max_examples=3000)
     settings.load_profile("ci")
+
+
+def pytest_collection_modifyitems(items):
+    """Slow tests first, so that no worker is left alone with one, and each with a timeout of its own."""
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(900))
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(autouse=True)

@@ -42,6 +42,7 @@ def test_two_compilations_over_changing_batches(function, backend):
         assert torch.equal(tensor, getattr(compiled.state, name)), name
 
 
+@pytest.mark.slow
 def test_inductor_neither_clones_nor_copies_the_state():
     torch._dynamo.reset()
     schedule = inx.InfoNoise(seed=1, weight=inx.EDMWeight(0.5))

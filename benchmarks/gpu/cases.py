@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from infonoise_ext import empirical_bayes
 from infonoise_ext.ops import registry as ops
 from infonoise_ext.ops.library import triton_is_installed
 from infonoise_ext.ops.schemas import SCHEMAS
-from infonoise_ext.oracle import empirical_bayes
 
 from ..cases import CAPACITY, HOSTS, filled_schedule
 from . import rivals

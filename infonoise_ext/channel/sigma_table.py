@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from ..curves.density import Schedule
 from .channel import Flow, sigma_from_alpha_bar
 
 if TYPE_CHECKING:
@@ -14,14 +15,6 @@ if TYPE_CHECKING:
 
 _RESOLUTION = 1e-6  # neighbours closer than this in log sigma are one level to float32
 _ROUNDING = 1e-5  # an entry outside the grid by less is recorded in the end bin
-
-
-class Schedule(Protocol):
-    """What a table needs of a schedule: `InfoNoise` and every `Density` have it."""
-
-    def sample(self, n: int, group: Tensor | None = None) -> Tensor:
-        """Draw [n] noise levels."""
-        ...
 
 
 class SigmaTable:
@@ -51,7 +44,6 @@ class SigmaTable:
     """
 
     def __init__(self, sigmas: Tensor, device: torch.device | str | None = None) -> None:
-        """See the class."""
         levels = torch.as_tensor(sigmas).detach().to("cpu", torch.float64)
         if levels.ndim != 1 or int(torch.isfinite(levels).sum()) < 2:
             raise ValueError(f"sigmas must have shape [N] with 2 finite entries or more, got {tuple(levels.shape)}")
@@ -149,17 +141,17 @@ class SigmaTable:
         """
         return self.snap(schedule.sample(n, group))
 
-    def mass(self, schedule: Any, group: int | None = None) -> Tensor:
+    def mass(self, schedule: Schedule, group: int = 0) -> Tensor:
         """The probability with which `sample` draws each entry.
 
         Args:
-            schedule: anything with a `cdf`, on the table's device.
+            schedule: on the table's device.
             group: which group of a schedule that has them.
 
         Returns:
             [N] float64 in the host's order; sums to 1.
         """
-        below = schedule.cdf(self._edges) if group is None else schedule.cdf(self._edges, group)
+        below = schedule.table(group).below(self._edges)
         mass = torch.cat((below.new_zeros(1), below, below.new_ones(1))).diff()
         return mass.flip(0) if self._descending else mass
 

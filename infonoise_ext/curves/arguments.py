@@ -73,9 +73,9 @@ def _range(above: float | None, least: float | None, below: float | None, most: 
     """The range in words, with a space before it."""
     low, high = least if above is None else above, most if below is None else below
     if low is not None and high is not None:
-        return f" in {'[' if above is None else '('}{low:g}, {high:g}{']' if below is None else ')'}"
+        return f" in {'[' if above is None else '('}{low:.10g}, {high:.10g}{']' if below is None else ')'}"
     if low is not None:
-        return f" {'of at least' if above is None else 'above'} {low:g}"
+        return f" {'of at least' if above is None else 'above'} {low:.10g}"
     if high is not None:
-        return f" {'of at most' if below is None else 'below'} {high:g}"
+        return f" {'of at most' if below is None else 'below'} {high:.10g}"
     return ""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .weights import _number
+from .arguments import number, refuse, whole
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,7 @@ class GaussianBound:
     std: float
 
     def __post_init__(self) -> None:
-        """Check the arguments."""
-        object.__setattr__(self, "std", _number("std", self.std, positive=True))
+        object.__setattr__(self, "std", number("std", self.std, above=0))
 
     def __call__(self, sigma: Tensor) -> Tensor:
         """Return the bound at sigma >= 0 of any shape, as float64 of that shape."""
@@ -73,13 +72,25 @@ class BinaryBound:
     p: float = 0.5
 
     def __post_init__(self) -> None:
-        """Check the arguments."""
         for name in ("low", "high", "p"):
-            object.__setattr__(self, name, _number(name, getattr(self, name)))
+            object.__setattr__(self, name, number(name, getattr(self, name)))
         if not self.low < self.high:
-            raise ValueError(f"high must exceed low = {self.low}, got {self.high}")
-        if not 0.0 < self.p < 1.0:
-            raise ValueError(f"p must lie inside (0, 1), got {self.p}")
+            refuse("high", self.high, f"above low = {self.low}")
+        number("p", self.p, above=0, below=1)
+
+    @classmethod
+    def one_hot(cls, classes: int, low: float = -1.0, high: float = 1.0) -> BinaryBound:
+        """The bound of one coordinate of a one-hot code of equally likely classes: p = 1 / classes.
+
+        Args:
+            classes: number of classes, at least 2.
+            low: value of the coordinates that are off.
+            high: value of the coordinate that is on, above low.
+
+        Raises:
+            ValueError: as the class, or classes is not an integer of at least 2.
+        """
+        return cls(low, high, 1.0 / whole("classes", classes, least=2))
 
     def __call__(self, sigma: Tensor) -> Tensor:
         """Return the mmse at sigma >= 0 of any shape, as float64 of that shape."""
@@ -111,31 +122,3 @@ def damped_integral(a: Tensor, b: float, log_kernel: Callable[[Tensor], Tensor])
     a, z = a.unsqueeze(-1), window.unsqueeze(-1) * unit
     log_value = log_kernel((a * z + b).abs()) - 0.5 * (z.square() + a.square() + math.log(2.0 * math.pi))
     return log_value.exp().sum(-1) * (window / half)
-
-
-@dataclass(frozen=True)
-class OneHotBound:
-    """Mmse of a coordinate of a one-hot code seen by itself: `BinaryBound` with p = 1 / classes.
-
-    Args:
-        classes: number of equally likely classes, at least 2.
-        low: value of the coordinates that are off.
-        high: value of the coordinate that is on, above low.
-
-    Raises:
-        ValueError: classes is not an integer of at least 2, or low and high do not ascend.
-    """
-
-    classes: int
-    low: float = -1.0
-    high: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Check the arguments."""
-        if not isinstance(self.classes, int) or self.classes < 2:
-            raise ValueError(f"classes must be an integer of at least 2, got {self.classes!r}")
-        BinaryBound(self.low, self.high)
-
-    def __call__(self, sigma: Tensor) -> Tensor:
-        """Return the mmse at sigma >= 0 of any shape, as float64 of that shape."""
-        return BinaryBound(self.low, self.high, 1.0 / self.classes)(sigma)

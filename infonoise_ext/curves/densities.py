@@ -12,8 +12,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from .arguments import number, refuse
 from .density import Density, as_double, checked_edges
-from .weights import Weight, _number
+from .weights import Weight
 
 
 def _normal_cdf(z: Tensor) -> Tensor:
@@ -39,31 +40,30 @@ class LogNormal(Density):
     _names: ClassVar[tuple[str, ...]] = ("mean", "std")
 
     def __init__(self, mean: float, std: float, weight: Weight | None = None) -> None:
-        """See the class."""
         super().__init__(weight)
-        self.mean = self._location = _number("mean", mean)
-        self.std = _number("std", std, positive=True)
+        self.mean = self._location = number("mean", mean)
+        self.std = number("std", std, above=0)
 
     def _z(self, sigma: Tensor | float) -> Tensor:
         return (as_double(sigma).clamp(min=0.0).log() - self._location) / self.std
 
-    def cdf(self, sigma: Tensor | float) -> Tensor:
-        """See `Density.cdf`."""
+    def below(self, sigma: Tensor | float) -> Tensor:
+        """See `Density.below`."""
         return _normal_cdf(self._z(sigma))
 
-    def icdf(self, u: Tensor | float) -> Tensor:
-        """See `Density.icdf`."""
+    def level(self, u: Tensor | float) -> Tensor:
+        """See `Density.level`."""
         z: Tensor = torch.special.ndtri(as_double(u))
         return (self._location + self.std * z).exp().float()
 
-    def pdf(self, sigma: Tensor | float) -> Tensor:
-        """See `Density.pdf`."""
+    def density(self, sigma: Tensor | float) -> Tensor:
+        """See `Density.density`."""
         sigma = as_double(sigma)
         per_log = (-0.5 * self._z(sigma).square()).exp() / (self.std * math.sqrt(2.0 * math.pi))
         return torch.where(sigma <= 0.0, 0.0, per_log / sigma)
 
-    def bin_mass(self, edges: Tensor) -> Tensor:
-        """See `Density.bin_mass`."""
+    def mass(self, edges: Tensor) -> Tensor:
+        """See `Density.mass`."""
         z = self._z(checked_edges(edges))
         low, high = z[:-1], z[1:]
         # A bin above the median is mirrored below it, where the cdf keeps its relative accuracy.
@@ -94,16 +94,15 @@ class LogitNormal(LogNormal):
     _names: ClassVar[tuple[str, ...]] = ("mean", "std", "shift")
 
     def __init__(self, mean: float, std: float, shift: float = 1.0, weight: Weight | None = None) -> None:
-        """See the class."""
         super().__init__(mean, std, weight)
-        self.shift = _number("shift", shift, positive=True)
+        self.shift = number("shift", shift, above=0)
         self._location = self.mean + math.log(self.shift)
 
 
 class LogUniform(Density):
     """ln sigma uniform on [ln sigma_min, ln sigma_max].
 
-    Without a range it is improper: ``bin_mass`` is the width of each bin in ln sigma, which is all
+    Without a range it is improper: ``mass`` is the width of each bin in ln sigma, which is all
     that a prior needs, and whatever else reads the density raises ValueError.
 
     Args:
@@ -124,45 +123,41 @@ class LogUniform(Density):
         sigma_max: float | None = None,
         weight: Weight | None = None,
     ) -> None:
-        """See the class."""
         super().__init__(weight)
         ends = (sigma_min, sigma_max)
         if (sigma_min is None) != (sigma_max is None):
-            raise ValueError(f"sigma_min and sigma_max must both be given or both None, got {ends}")
+            refuse("(sigma_min, sigma_max)", ends, "two numbers, or None both")
         self.sigma_min, self.sigma_max = sigma_min, sigma_max
         if sigma_min is not None and sigma_max is not None:
-            self.sigma_min = _number("sigma_min", sigma_min, positive=True)
-            self.sigma_max = _number("sigma_max", sigma_max, positive=True)
+            self.sigma_min = number("sigma_min", sigma_min, above=0)
+            self.sigma_max = number("sigma_max", sigma_max, above=0)
             if not self.sigma_min < self.sigma_max:
-                raise ValueError(f"sigma_max must be above sigma_min, got {ends}")
+                refuse("sigma_max", self.sigma_max, f"above sigma_min = {self.sigma_min:g}")
 
     def _range(self) -> tuple[float, float, float]:
         """Lowest and highest sigma, and the width in ln sigma between them."""
         if self.sigma_min is None or self.sigma_max is None:
-            raise ValueError(
-                "sigma_min and sigma_max must be given, got None: "
-                "without a range LogUniform is improper and only serves as a prior"
-            )
+            refuse("sigma_min", None, "given: without a range LogUniform is improper and serves as a prior alone")
         return self.sigma_min, self.sigma_max, math.log(self.sigma_max / self.sigma_min)
 
-    def cdf(self, sigma: Tensor | float) -> Tensor:
-        """See `Density.cdf`; raises ValueError without a range."""
+    def below(self, sigma: Tensor | float) -> Tensor:
+        """See `Density.below`; raises ValueError without a range."""
         low, high, width = self._range()
         return (as_double(sigma).clamp(low, high) / low).log() / width
 
-    def icdf(self, u: Tensor | float) -> Tensor:
-        """See `Density.icdf`; raises ValueError without a range."""
+    def level(self, u: Tensor | float) -> Tensor:
+        """See `Density.level`; raises ValueError without a range."""
         low, _, width = self._range()
         return (low * (width * as_double(u)).exp()).float()
 
-    def pdf(self, sigma: Tensor | float) -> Tensor:
-        """See `Density.pdf`; raises ValueError without a range."""
+    def density(self, sigma: Tensor | float) -> Tensor:
+        """See `Density.density`; raises ValueError without a range."""
         low, high, width = self._range()
         sigma = as_double(sigma)
         return torch.where((sigma < low) | (sigma > high), 0.0, 1.0 / (sigma * width))
 
-    def bin_mass(self, edges: Tensor) -> Tensor:
-        """See `Density.bin_mass`; without a range, the width of each bin in ln sigma."""
+    def mass(self, edges: Tensor) -> Tensor:
+        """See `Density.mass`; without a range, the width of each bin in ln sigma."""
         edges = checked_edges(edges)
         if self.sigma_min is None:
             return edges.log().diff()

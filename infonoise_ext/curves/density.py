@@ -1,17 +1,64 @@
-"""The protocol of a fixed noise schedule: what it shares with the adaptive one."""
+"""Distributions of sigma, and the protocol that every noise schedule has in a training loop."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-from .weights import UnitWeight, Weight, as_weight
+from .arguments import refuse
+from .weights import Weight, as_weight, unit_weight
 
 _VERSION = 1
+S = TypeVar("S", bound="Schedule")
+
+
+class Schedule(Protocol):
+    """What a training loop needs of a noise schedule: `InfoNoise` and every `Density` have it."""
+
+    weight: Weight
+
+    def sample(self, n: int, group: Tensor | None = None) -> Tensor:
+        """Draw n noise levels, float32 [n]."""
+        ...
+
+    def observe(self, sigma: Tensor, error: Tensor, mask: Tensor | None = None, group: Tensor | None = None) -> None:
+        """Record the unweighted errors [B] of a batch at noise levels [B]."""
+        ...
+
+    def step(self) -> None:
+        """Count an optimizer step."""
+        ...
+
+    def advance(
+        self,
+        sigma: Tensor,
+        error: Tensor,
+        mask: Tensor | None = None,
+        group: Tensor | None = None,
+        next_group: Tensor | None = None,
+    ) -> Tensor:
+        """`observe`, `step` and `sample` of the next batch in one call."""
+        ...
+
+    def table(self, group: int = 0) -> Density:
+        """The distribution that is sampled from now."""
+        ...
+
+    def reset(self) -> None:
+        """Forget what was learned."""
+        ...
+
+    def to(self: S, device: torch.device | str) -> S:
+        """Move to a device; returns self."""
+        ...
+
+    def summary(self) -> dict[str, float]:
+        """Flat numbers for a logger."""
+        ...
 
 
 def as_double(x: Tensor | float) -> Tensor:
@@ -23,17 +70,17 @@ def checked_edges(edges: Tensor) -> Tensor:
     """Float64 edges [K + 1]; ValueError unless positive, finite and ascending."""
     edges = as_double(edges)
     if edges.ndim != 1 or edges.numel() < 2:
-        raise ValueError(f"edges must have shape [K + 1], K >= 1, got {tuple(edges.shape)}")
+        refuse("the shape of edges", list(edges.shape), "[K + 1] with K of at least 1")
     inside = bool(edges[0] > 0.0) and bool(edges[-1] < math.inf)
     if not (inside and bool((edges.diff() > 0.0).all())):
-        raise ValueError(f"edges must be positive, finite and ascending, got {edges.tolist()}")
+        refuse("edges", edges.tolist(), "positive, finite and ascending")
     return edges
 
 
 class Density:
-    """A fixed sampling density of sigma under the protocol of the adaptive schedule.
+    """A fixed distribution of sigma, which is also a schedule that never adapts.
 
-    Base class: a density of your own defines ``cdf``, ``icdf``, ``pdf`` and ``bin_mass``.
+    Base class: a density of your own defines ``below``, ``level``, ``density`` and ``mass``.
     ``observe``, ``step`` and ``reset`` do nothing and ``group`` is ignored: there is one schedule
     and nothing to learn. ``torch.manual_seed`` rules the random numbers.
 
@@ -51,23 +98,22 @@ class Density:
     _names: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, weight: Weight | None = None) -> None:
-        """See the class."""
         self.weight = as_weight(weight)
         self.device: torch.device | None = None
 
-    def cdf(self, sigma: Tensor | float) -> Tensor:
+    def below(self, sigma: Tensor | float) -> Tensor:
         """Return P(noise level <= sigma), float64, of sigma's shape."""
         raise NotImplementedError
 
-    def icdf(self, u: Tensor | float) -> Tensor:
-        """Return sigma with cdf(sigma) = u for u in [0, 1]: float32, computed in float64."""
+    def level(self, u: Tensor | float) -> Tensor:
+        """Return sigma with below(sigma) = u for u in [0, 1]: float32, computed in float64."""
         raise NotImplementedError
 
-    def pdf(self, sigma: Tensor | float) -> Tensor:
+    def density(self, sigma: Tensor | float) -> Tensor:
         """Return the density per unit of sigma, float64, of sigma's shape; 0 off the support."""
         raise NotImplementedError
 
-    def bin_mass(self, edges: Tensor) -> Tensor:
+    def mass(self, edges: Tensor) -> Tensor:
         """Return the probability of each bin, accurate in both tails and not normalised.
 
         Args:
@@ -80,6 +126,10 @@ class Density:
             ValueError: edges is not a positive, finite, ascending vector of two or more.
         """
         raise NotImplementedError
+
+    def table(self, group: int = 0) -> Density:
+        """Return this density: it is what is sampled from now and ever."""
+        return self
 
     def sample(
         self,
@@ -104,7 +154,7 @@ class Density:
             ValueError: n is negative.
         """
         if n < 0:
-            raise ValueError(f"n must be at least 0, got {n}")
+            refuse("n", n, "at least 0")
         device = self.device if device is None else device
         if generator is None:
             u = torch.rand(n, dtype=torch.float64, device=device)
@@ -112,7 +162,7 @@ class Density:
             device = generator.device if device is None else device
             u = torch.rand(n, dtype=torch.float64, device=device, generator=generator)
         # torch.rand gives multiples of 2^-53 in [0, 1): only 0 has to be moved inside.
-        return self.icdf(u.clamp(min=2.0**-54))
+        return self.level(u.clamp(min=2.0**-54))
 
     def observe(self, sigma: Tensor, error: Tensor, mask: Tensor | None = None, group: Tensor | None = None) -> None:
         """Do nothing: there is nothing to learn from the errors."""
@@ -134,14 +184,14 @@ class Density:
     def reset(self) -> None:
         """Do nothing: there is nothing to forget."""
 
-    def to(self, device: torch.device | str) -> Density:
+    def to(self: D, device: torch.device | str) -> D:
         """Draw on ``device`` from now on; returns self."""
         self.device = torch.device(device)
         return self
 
     def summary(self) -> dict[str, float]:
         """Return the 5, 50 and 95 % quantiles of sigma as sigma_q05, sigma_q50, sigma_q95."""
-        quantiles = self.icdf(torch.tensor([0.05, 0.5, 0.95], dtype=torch.float64))
+        quantiles = self.level(torch.tensor([0.05, 0.5, 0.95], dtype=torch.float64))
         names = ("sigma_q05", "sigma_q50", "sigma_q95")
         return dict(zip(names, quantiles.tolist(), strict=True))
 
@@ -159,12 +209,15 @@ class Density:
             ValueError: its version, class or parameters are not those of this density.
         """
         if state != self.state_dict():
-            raise ValueError(f"state must be {self.state_dict()} for {self!r}, got {state!r}")
+            refuse("state", state, f"{self.state_dict()}, that of {self!r}")
 
     def __repr__(self) -> str:
         """Return the call that makes this density."""
         arguments = self._parameters()
-        if not isinstance(self.weight, UnitWeight):
+        if self.weight is not unit_weight:
             arguments["weight"] = self.weight
         inner = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
         return f"{type(self).__name__}({inner})"
+
+
+D = TypeVar("D", bound=Density)

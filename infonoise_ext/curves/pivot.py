@@ -5,33 +5,10 @@ Each rule is three numbers that the refresh kernels read; the search itself runs
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from typing import TypeAlias
 
-
-def _require(ok: bool, name: str, value: float, allowed: str) -> None:
-    if not ok:
-        raise ValueError(f"{name} is {value!r}, but must be {allowed}")
-
-
-@dataclass(frozen=True)
-class FixedPivot:
-    """c given in units of sigma; 0 turns the gate off.
-
-    Args:
-        c: sigma at which the gate is one half, finite and >= 0.
-    """
-
-    c: float
-
-    rule = "fixed"
-
-    def __post_init__(self) -> None:
-        _require(math.isfinite(self.c) and self.c >= 0, "c", self.c, "finite and at least 0")
-
-    def numbers(self) -> tuple[float, float]:
-        """(value, span) of the parameter tensor."""
-        return self.c, 0.0
+from .arguments import number, refuse
 
 
 @dataclass(frozen=True)
@@ -44,18 +21,15 @@ class Onset:
 
     Args:
         p: share of the peak, in (0, 1); the paper uses 0.002.
+
+    Raises:
+        ValueError: p is no number in (0, 1).
     """
 
     p: float = 0.002
 
-    rule = "onset"
-
     def __post_init__(self) -> None:
-        _require(0 < self.p < 1, "p", self.p, "in (0, 1)")
-
-    def numbers(self) -> tuple[float, float]:
-        """(value, span) of the parameter tensor."""
-        return self.p, 0.0
+        object.__setattr__(self, "p", number("p", self.p, above=0, below=1))
 
 
 @dataclass(frozen=True)
@@ -69,20 +43,37 @@ class PowerLaw:
     Args:
         tolerance: root-mean-square distance of log r from the line that still counts as straight.
         span: shortest run, in e-folds of sigma.
+
+    Raises:
+        ValueError: an argument is no number above 0.
     """
 
     tolerance: float = 0.1
     span: float = 1.0
 
-    rule = "power_law"
-
     def __post_init__(self) -> None:
-        _require(self.tolerance > 0, "tolerance", self.tolerance, "greater than 0")
-        _require(self.span > 0, "span", self.span, "greater than 0")
-
-    def numbers(self) -> tuple[float, float]:
-        """(value, span) of the parameter tensor."""
-        return self.tolerance, self.span
+        for name in ("tolerance", "span"):
+            object.__setattr__(self, name, number(name, getattr(self, name), above=0))
 
 
-Pivot = FixedPivot | Onset | PowerLaw
+Pivot: TypeAlias = "Onset | PowerLaw | float"
+"""A rule, or c itself in units of sigma; 0 is no gate."""
+
+
+def checked_pivot(pivot: Pivot) -> Pivot:
+    """`pivot`, a number as a float; ValueError unless it is a rule or a number of at least 0."""
+    if isinstance(pivot, Onset | PowerLaw):
+        return pivot
+    try:
+        return number("pivot", pivot, least=0)
+    except ValueError:
+        refuse("pivot", pivot, "Onset(), PowerLaw(), or a finite number of at least 0 in units of sigma")
+
+
+def pivot_numbers(pivot: Pivot) -> tuple[str, float, float]:
+    """What the kernels read of a pivot: its rule, one of `schemas.PIVOT_RULES`, a value and a span."""
+    if isinstance(pivot, Onset):
+        return "onset", pivot.p, 0.0
+    if isinstance(pivot, PowerLaw):
+        return "power_law", pivot.tolerance, pivot.span
+    return "fixed", pivot, 0.0

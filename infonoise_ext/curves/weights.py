@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from .arguments import number, refuse
+
 Weight = Callable[[Tensor], Tensor]
-
-
-def _number(name: str, value: float, *, positive: bool = False) -> float:
-    """``value`` as a float; ValueError unless it is finite and, if asked, above zero."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number) or (positive and number <= 0.0):
-        allowed = "a finite number above 0" if positive else "a finite number"
-        raise ValueError(f"{name} must be {allowed}, got {value!r}")
-    return number
 
 
 @dataclass(frozen=True)
@@ -43,9 +32,7 @@ class EDMWeight:
     sigma_data: float
 
     def __post_init__(self) -> None:
-        """Check the arguments."""
-        sigma_data = _number("sigma_data", self.sigma_data, positive=True)
-        object.__setattr__(self, "sigma_data", sigma_data)
+        object.__setattr__(self, "sigma_data", number("sigma_data", self.sigma_data, above=0))
 
     def __call__(self, sigma: Tensor) -> Tensor:
         """Return w(sigma), of sigma's shape, dtype and device."""
@@ -53,57 +40,47 @@ class EDMWeight:
         return sigma.reciprocal().square() + self.sigma_data**-2
 
 
-@dataclass(frozen=True)
-class UnitWeight:
-    """The weight w = 1 of an objective that averages the plain error: what ``None`` means."""
-
-    def __call__(self, sigma: Tensor) -> Tensor:
-        """Return ones of sigma's shape, dtype and device."""
-        return torch.ones_like(sigma)
+def unit_weight(sigma: Tensor) -> Tensor:
+    """Return ones of sigma's shape, dtype and device: the weight that ``None`` means."""
+    return torch.ones_like(sigma)
 
 
-def evaluate_weight(weight: Weight | None, sigma: Tensor) -> Tensor:
-    """Call a weight on a table of sigma and check what it returns.
-
-    Meant for construction time: the checks read the values, so they wait for the device.
+def evaluate(name: str, curve: Weight, sigma: Tensor, *, positive: bool) -> Tensor:
+    """Call a weight or a bound on a table of sigma and check what it returns; waits for the device.
 
     Args:
-        weight: callable sigma -> w, or None for the unit weight. It is given a float64 tensor
-            and may return a tensor or whatever ``torch.as_tensor`` takes.
+        name: of the curve, for the message.
+        curve: callable that is given float64 sigma and may return a tensor or whatever ``torch.as_tensor`` takes.
         sigma: any shape.
+        positive: whether values must be finite and above 0, as a weight's; else they must be at least 0.
 
     Returns:
-        float64 w(sigma), of sigma's shape, on sigma's device, detached.
+        float64 curve(sigma), of sigma's shape, on sigma's device, detached.
 
     Raises:
-        ValueError: weight is not callable, or what it returns is no tensor, has another shape
-            than sigma, or holds a value that is not finite and above 0.
+        ValueError: what it returns is no tensor, has another shape than sigma, or holds a value out of range.
     """
-    weight = as_weight(weight)
     sigma = sigma.detach().to(torch.float64)
-    value = weight(sigma)
+    value = curve(sigma)
     try:
-        w = torch.as_tensor(value, dtype=torch.float64, device=sigma.device).detach()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"weight must return a tensor, got {value!r}") from error
-    if w.shape != sigma.shape:
-        raise ValueError(f"weight must return the shape of sigma, {tuple(sigma.shape)}, got {tuple(w.shape)}")
-    bad = ~(torch.isfinite(w) & (w > 0.0))
+        y = torch.as_tensor(value, dtype=torch.float64, device=sigma.device).detach()
+    except (TypeError, ValueError, RuntimeError):
+        refuse(f"{name}(sigma)", value, "a tensor")
+    if y.shape != sigma.shape:
+        refuse(f"the shape of {name}(sigma)", list(y.shape), f"that of sigma, {list(sigma.shape)}")
+    bad = ~(torch.isfinite(y) & (y > 0.0)) if positive else ~(y >= 0.0)
     if bool(bad.any()):
-        raise ValueError(
-            f"weight must return finite values above 0, got {w[bad][0].item()} at sigma = {sigma[bad][0].item()}"
-        )
-    return w
+        at, first = sigma[bad][0].item(), y[bad][0].item()
+        refuse(f"{name}({at:.4g})", first, "finite and above 0" if positive else "at least 0")
+    return y
 
 
 def as_weight(weight: Weight | None) -> Weight:
-    """Return ``weight`` itself, or the unit weight for None.
+    """Return ``weight`` itself, or `unit_weight` for None.
 
     Raises:
         ValueError: weight is neither None nor callable.
     """
-    if weight is None:
-        return UnitWeight()
-    if not callable(weight):
-        raise ValueError(f"weight must be None or a callable sigma -> w, got {weight!r}")
-    return weight
+    if weight is not None and not callable(weight):
+        refuse("weight", weight, "None or a callable sigma -> w")
+    return unit_weight if weight is None else weight

@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 import infonoise_ext as inx
 
+from ..curves.density import Schedule
+
 SIGMA_MIN, SIGMA_MAX = 0.002, 80.0
 SIGMA_DATA = 0.866  # of one-hot codes of 4 letters, sqrt(3) / 2
 
 
-class Schedule(Protocol):
-    """What the training loop asks of a schedule."""
-
-    def sample(self, n: int) -> Tensor: ...  # noqa: D102
-    def weight(self, sigma: Tensor) -> Tensor: ...  # noqa: D102
-    def observe(self, sigma: Tensor, error: Tensor) -> None: ...  # noqa: D102
-    def step(self) -> None: ...  # noqa: D102
-    def pdf(self, sigma: Tensor) -> Tensor: ...  # noqa: D102
-
-
-class SecondMoment:
+class SecondMoment(inx.Density):
     """Importance sampling by the second moment of the recent losses, after Nichol and Dhariwal (2021).
 
     The base objective is w(sigma) * error under a log-uniform sigma, w = min(1 / sigma^2, 1000): the likelihood
@@ -40,6 +32,7 @@ class SecondMoment:
     """
 
     def __init__(self, bins: int = 100, history: int = 100, uniform: float = 0.001) -> None:
+        super().__init__(self.corrected_weight)
         self.width = math.log(SIGMA_MAX / SIGMA_MIN) / bins
         self.losses = torch.zeros(bins, history, dtype=torch.float64)
         self.count = torch.zeros(bins, dtype=torch.long)
@@ -51,7 +44,7 @@ class SecondMoment:
         position = (sigma.double() / SIGMA_MIN).log() / self.width
         return position.long().clamp(0, len(self.count) - 1)
 
-    def sample(self, n: int) -> Tensor:
+    def sample(self, n: int, *_: object) -> Tensor:
         """[n] float32, by the current probability of the bins."""
         bins = torch.multinomial(self.probability, n, replacement=True)
         position = self.width * (bins + torch.rand(n, dtype=torch.float64))
@@ -61,12 +54,12 @@ class SecondMoment:
         """The base objective's weight, [n]."""
         return sigma.square().reciprocal().clamp(max=1e3)
 
-    def weight(self, sigma: Tensor) -> Tensor:
+    def corrected_weight(self, sigma: Tensor) -> Tensor:
         """The base weight times base probability over sampling probability, [n]."""
         ratio = self.probability * len(self.probability)
         return self.likelihood_weight(sigma) / ratio[self.bins(sigma)].float()
 
-    def observe(self, sigma: Tensor, error: Tensor) -> None:
+    def observe(self, sigma: Tensor, error: Tensor, mask: Tensor | None = None, group: Tensor | None = None) -> None:
         """Append each loss to its bin's ring, in the order of the batch."""
         losses = (self.likelihood_weight(sigma) * error.detach()).tolist()
         for index, loss in zip(self.bins(sigma).tolist(), losses, strict=True):
@@ -81,9 +74,10 @@ class SecondMoment:
         share = root / root.sum()
         self.probability = (1 - self.uniform) * share + self.uniform / len(share)
 
-    def pdf(self, sigma: Tensor) -> Tensor:
-        """Density per unit of sigma, [n] float64."""
-        return self.probability[self.bins(sigma)] / (self.width * sigma.double())
+    def table(self, group: int = 0) -> inx.Density:
+        """The current probability of the bins."""
+        edges = SIGMA_MIN * (self.width * torch.arange(len(self.count) + 1, dtype=torch.float64)).exp()
+        return inx.Table.from_mass(edges, self.probability)
 
 
 class Arm(NamedTuple):

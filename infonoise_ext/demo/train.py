@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
-from .arms import ARMS, SIGMA_MAX, SIGMA_MIN, Schedule
+from ..curves.density import Schedule
+from .arms import ARMS, SIGMA_MAX, SIGMA_MIN
 from .bound import HeldOut, log_grid
 from .denoiser import PosteriorMLP, heun_samples
 from .dna import DNAGrammar
@@ -81,7 +82,7 @@ def train_arm(
         "steps": steps,
         **curve,
         "sigma": grid.tolist(),
-        "density": (schedule.pdf(grid) * grid).tolist(),
+        "density": (schedule.table().density(grid) * grid).tolist(),
         **score_samples(averaged, grammar, generated),
         "seconds": seconds,
     }

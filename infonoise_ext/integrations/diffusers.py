@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..channel import Flow, clean_error
-from ..channel.sigma_table import Schedule, SigmaTable
+from ..channel import Flow, SigmaTable, clean_error
+from ..curves.density import Schedule
 
 PREDICTIONS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0", "flow_prediction": "velocity"}
 _REMAPS = (

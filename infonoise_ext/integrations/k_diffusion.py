@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ..channel import clean_error
 from ..curves.weights import EDMWeight
-from ..grids.info import HasProfile, info_grid
+from ..grids import info_grid
+from ..grids.source import HasProfile
 from ..state.profile import Profile
 
 
@@ -35,7 +36,7 @@ def density(schedule: Any) -> Callable[..., Tensor]:
             sigma: Tensor = schedule.sample(shape.numel()).view(shape)
         else:
             u = utils.stratified_with_settings(shape, device=device, dtype=torch.float64)
-            sigma = schedule.icdf(u.clamp(min=2.0**-54))
+            sigma = schedule.table().level(u.clamp(min=2.0**-54))
         return sigma.to(device, dtype)
 
     return sample_density

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..channel import Channel
 from ..channel.channel import wide
-from ..curves.weights import _number
+from ..curves.arguments import number
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Interpolant(Channel):
 
     def __post_init__(self) -> None:
         """Check the arguments."""
-        object.__setattr__(self, "c", _number("c", self.c, positive=True))
+        object.__setattr__(self, "c", number("c", self.c, above=0))
 
     @staticmethod
     @abstractmethod

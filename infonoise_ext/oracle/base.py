@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..curves.weights import _number
+from ..curves.arguments import number
 from ..state.config import InfoNoiseConfig
 from ..state.profile import Profile
 from ..state.tensors import edges_and_centres
@@ -164,10 +164,10 @@ def whole(name: str, value: int, least: int = 1) -> int:
 
 def probability(name: str, value: float) -> float:
     """``value`` as a float; ValueError unless it lies inside (0, 1)."""
-    number = _number(name, value)
-    if not 0.0 < number < 1.0:
+    value = number(name, value)
+    if not 0.0 < value < 1.0:
         raise ValueError(f"{name} must lie inside (0, 1), got {value!r}")
-    return number
+    return value
 
 
 def device_of(generator: torch.Generator | None) -> torch.device:

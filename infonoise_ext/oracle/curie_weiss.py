@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..curves.weights import _number
+from ..curves.arguments import number
 from .base import device_of, positive, probability, whole
 from .discrete import Discrete
 from .quadrature import sign_mmse
@@ -58,7 +58,7 @@ class CurieWeiss(Discrete):
         """See the class."""
         super().__init__(samples, seed)
         self.dim, self.p = whole("dim", dim), probability("p", p)
-        self.beta = _number("beta", beta, positive=True)
+        self.beta = number("beta", beta, above=0)
         if self.beta > MAX_BETA:
             raise ValueError(f"beta must be at most {MAX_BETA}, got {beta!r}")
         up = torch.arange(dim + 1, dtype=torch.float64)

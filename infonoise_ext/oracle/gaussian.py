@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from ..curves.arguments import number
 from ..curves.bounds import GaussianBound
-from ..curves.weights import _number
 from .base import Estimate, Oracle, normal, whole, without_error
 
 
@@ -29,7 +29,7 @@ class Gaussian(Oracle):
     def __init__(self, dim: int, std: float = 1.0) -> None:
         """See the class."""
         self.dim = whole("dim", dim)
-        self.std = _number("std", std, positive=True)
+        self.std = number("std", std, above=0)
         self._coordinate_mmse = GaussianBound(self.std)
 
     @property

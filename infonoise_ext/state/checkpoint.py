@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from dataclasses import fields
 from typing import Any
@@ -9,9 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..curves.weights import UnitWeight
+from ..curves.arguments import refuse
+from ..curves.weights import unit_weight
 from ..ops.schemas import COUNTERS, LAYOUT, STATUSES
+from . import files
 from .config import InfoNoiseConfig
+from .profile import FORMAT as PROFILE_FORMAT
 from .profile import Profile, profile_of
 from .rebin import rebin
 from .tensors import MUTABLE, State, make_grid, make_params
@@ -49,16 +53,32 @@ def load_state_dict(state: State, config: InfoNoiseConfig, saved: dict[str, Any]
         getattr(state, name).copy_(tensors[name])
 
 
-def profile_of_saved(saved: dict[str, Any], group: int = 0) -> Profile:
-    """The profile that a schedule with this state gives, less its `bound`, which no state holds.
+def read_profile(path: str | os.PathLike[str], group: int = 0) -> Profile:
+    """What `Profile.save` or, of one of its groups, `InfoNoise.save` wrote: the content tells which.
+
+    Of a saved schedule it is the profile that the schedule gives, less its `bound`, which no state holds.
 
     Raises:
-        ValueError: not a state of `InfoNoise`, or of a version that is not known, or group is not in [0, G).
+        OSError: the file cannot be opened.
+        ModuleNotFoundError: a .safetensors file without the library.
+        ValueError: the file is damaged or something else, or it has no such group.
     """
+    saved = files.read(path)
+    try:
+        if saved.get("format") != PROFILE_FORMAT:
+            return _profile_of_saved(saved, group)
+        if group != 0:
+            refuse("group", group, "0, for the file holds a single profile")
+        return Profile.from_saved(saved)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _profile_of_saved(saved: dict[str, Any], group: int) -> Profile:
     tensors = _checked(saved)
     config = _config_of(saved)
     with torch.device("cpu"):
-        grid = make_grid(config, UnitWeight(), None)
+        grid = make_grid(config, unit_weight, None)
         params = make_params(config, rank=0, world=1)
     if not torch.equal(grid[0], tensors.pop("edges")):
         raise ValueError("config and edges are damaged: they disagree")

@@ -1,4 +1,4 @@
-"""Every plain option of the scheduler, in one frozen dataclass."""
+"""Every plain option of the schedule, in one frozen dataclass."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from ..curves.pivot import FixedPivot, Onset, Pivot, PowerLaw
+from typing_extensions import TypedDict
+
+from ..curves.arguments import choice, number, refuse, whole
+from ..curves.pivot import Onset, Pivot, PowerLaw, checked_pivot
 from ..ops.schemas import SIGNALS
 
 MAX_BINS = 4096
 MAX_STEPS = 2**53
 SAMPLINGS = ("iid", "stratified")
+_NARROWEST = 1e-6
+"""Width of a bin in log sigma below which float32 cannot tell its edges apart."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +39,16 @@ class InfoNoiseConfig:
         floor: share of log-uniform mixed into every learned table, which keeps all bins measured.
         prior_floor: the same for the table of the warm-up.
         gate_power: n of the gate (Eq. 17).
-        pivot: rule for c of the gate, read off the entropy rate whatever the signal; None becomes
-            `Onset()` for "entropy" and no gate, `FixedPivot(0.0)`, for the other signals, which vanish at
-            low noise where mmse falls as sigma^2.
+        pivot: c of the gate, as a number in units of sigma (0 is no gate) or as a rule that is read off the
+            entropy rate whatever the signal. None is `Onset()` for the signal "entropy" and 0 for the others,
+            which vanish at low noise where mmse falls as sigma^2.
         sampling: "iid", or "stratified" over all samples of all ranks.
         signal: what the loss-weighted density equalises, per unit s = log sigma: mmse / sigma^2
             ("entropy"), mmse / sigma ("rescaled"), d mmse / ds ("mmse") or its square root ("length").
+
+    Raises:
+        ValueError: an option of another kind or out of range, named with what is allowed. NumPy scalars and
+            tensors of one element are numbers here.
     """
 
     sigma_min: float = 0.002
@@ -55,65 +64,79 @@ class InfoNoiseConfig:
     floor: float = 0.05
     prior_floor: float = 0.1
     gate_power: float = 3.0
-    pivot: Pivot = None  # type: ignore[assignment]  # never None once made
+    pivot: Pivot | None = None
     sampling: str = "iid"
     signal: str = "entropy"
 
     def __post_init__(self) -> None:
-        self._need(self.sigma_min >= 1e-30, "sigma_min", "at least 1e-30")
-        self._need(self.sigma_max <= 1e30, "sigma_max", "at most 1e30")
-        self._need(self.sigma_max >= 1.01 * self.sigma_min, "sigma_max", f"above sigma_min = {self.sigma_min}")
-        for name, low, high in (
-            ("bins", 2, MAX_BINS),
-            ("capacity", 1, 2**31 - 1),
-            ("warmup", 1, MAX_STEPS),
-            ("refresh_every", 1, MAX_STEPS),
-            ("min_count", 1, self.capacity),
-        ):
-            value = getattr(self, name)
-            whole = isinstance(value, int) and not isinstance(value, bool)
-            self._need(whole and low <= value <= high, name, f"an integer in [{low}, {high}]")
-        per_bin = math.log(self.sigma_max / self.sigma_min) / self.bins
-        self._need(per_bin > 1e-6, "bins", "few enough that bins are wider than float32 resolves (1e-6 in log sigma)")
-        self._need(0 < self.coverage <= 1, "coverage", "in (0, 1]")
-        self._need(0 < self.ema <= 1, "ema", "in (0, 1]")
-        self._need(0 <= self.smooth < self.bins, "smooth", "in [0, bins)")
-        self._need(0 <= self.floor < 1, "floor", "in [0, 1)")
-        self._need(0 <= self.prior_floor <= 1, "prior_floor", "in [0, 1]")
-        self._need(0 < self.gate_power < 100, "gate_power", "in (0, 100)")
-        self._need(self.signal in SIGNALS, "signal", f"one of {SIGNALS}")
-        if self.pivot is None:
-            object.__setattr__(self, "pivot", _default_pivot(self.signal))
-        self._need(isinstance(self.pivot, FixedPivot | Onset | PowerLaw), "pivot", "FixedPivot, Onset or PowerLaw")
-        self._need(self.sampling in SAMPLINGS, "sampling", f"one of {SAMPLINGS}")
-
-    def _need(self, ok: bool, name: str, allowed: str) -> None:
-        if not ok:
-            raise ValueError(f"{name} is {getattr(self, name)!r}, but must be {allowed}")
+        low = number("sigma_min", self.sigma_min, least=1e-30)
+        high = number("sigma_max", self.sigma_max, most=1e30)
+        if high < 1.01 * low:
+            refuse("sigma_max", self.sigma_max, f"above sigma_min = {low:g}")
+        bins = whole("bins", self.bins, least=2, most=MAX_BINS)
+        capacity = whole("capacity", self.capacity, least=1, most=2**31 - 1)
+        checked = {
+            "sigma_min": low,
+            "sigma_max": high,
+            "bins": bins,
+            "capacity": capacity,
+            "warmup": whole("warmup", self.warmup, least=1, most=MAX_STEPS),
+            "refresh_every": whole("refresh_every", self.refresh_every, least=1, most=MAX_STEPS),
+            "min_count": whole("min_count", self.min_count, least=1, most=capacity),
+            "coverage": number("coverage", self.coverage, above=0, most=1),
+            "ema": number("ema", self.ema, above=0, most=1),
+            "smooth": number("smooth", self.smooth, least=0, below=bins),
+            "floor": number("floor", self.floor, least=0, below=1),
+            "prior_floor": number("prior_floor", self.prior_floor, least=0, most=1),
+            "gate_power": number("gate_power", self.gate_power, above=0, below=100),
+            "pivot": None if self.pivot is None else checked_pivot(self.pivot),
+            "sampling": choice("sampling", self.sampling, SAMPLINGS),
+            "signal": choice("signal", self.signal, SIGNALS),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+        if self.width <= _NARROWEST:
+            refuse("bins", bins, f"so few that each is wider than {_NARROWEST:g} in log sigma, as float32 resolves")
 
     @property
     def width(self) -> float:
         """D, the width of a bin in log sigma."""
         return math.log(self.sigma_max / self.sigma_min) / self.bins
 
+    @property
+    def gate_pivot(self) -> Pivot:
+        """The pivot that holds: the one given, or the signal's own."""
+        if self.pivot is not None:
+            return self.pivot
+        return Onset() if self.signal == "entropy" else 0.0
+
     def to_dict(self) -> dict[str, float | int | str]:
         """Plain values, for checkpoints and records; the pivot's rule as its repr."""
-        return asdict(self) | {"pivot": repr(self.pivot)}
+        return asdict(self) | {"pivot": repr(self.gate_pivot)}
 
     def with_options(self, options: Mapping[str, Any]) -> InfoNoiseConfig:
-        """A copy with some options replaced; an unknown name raises TypeError listing the known ones.
-
-        Of a config with its signal's default pivot, a copy with another signal gets the other's default.
-        """
+        """A copy with some options replaced; an unknown name raises TypeError listing the known ones."""
         known = [f.name for f in fields(self)]
         for name in options:
             if name not in known:
                 raise TypeError(f"InfoNoise has no option {name!r}; options are {', '.join(known)}")
-        changes = dict(options)
-        if "signal" in options and self.pivot == _default_pivot(self.signal):
-            changes.setdefault("pivot", None)
-        return replace(self, **changes)
+        return replace(self, **options)
 
 
-def _default_pivot(signal: str) -> Pivot:
-    return Onset() if signal == "entropy" else FixedPivot(0.0)
+class Options(TypedDict, total=False):
+    """The fields of `InfoNoiseConfig` that `InfoNoise` takes by keyword, for type checkers."""
+
+    bins: int
+    capacity: int
+    warmup: int
+    refresh_every: int
+    min_count: int
+    coverage: float
+    ema: float
+    smooth: float
+    floor: float
+    prior_floor: float
+    gate_power: float
+    pivot: Onset | PowerLaw | float | None
+    sampling: str
+    signal: str

@@ -9,10 +9,13 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from ..curves.arguments import refuse
 from ..curves.density import Density
-from ..curves.weights import evaluate_weight
+from ..curves.pivot import pivot_numbers
+from ..curves.weights import evaluate
 from ..ops.schemas import GRID_ROWS, LAYOUT, PARAMS, PIVOT_RULES, SIGNALS
 from .config import MAX_STEPS, InfoNoiseConfig
+from .table import Table
 
 MUTABLE = tuple(name for name in LAYOUT if name not in ("grid", "params"))
 """What training changes and a checkpoint holds."""
@@ -35,7 +38,8 @@ class State:
     def mark_static(self) -> None:
         """Tell torch.compile that these addresses never change, so CUDA graphs accept their mutation."""
         for f in fields(self):
-            torch._dynamo.mark_static_address(getattr(self, f.name))
+            # What torch._dynamo.mark_static_address sets, without the seconds that importing it takes.
+            getattr(self, f.name)._dynamo_static_input_type = "unguarded"
 
     def to(self, device: torch.device) -> State:
         """Copies of the tensors on `device`, marked static."""
@@ -69,34 +73,19 @@ def make_grid(
     grid = torch.zeros(len(GRID_ROWS), config.bins + 1, dtype=torch.float64)
     grid[0] = edges
     grid[1, :-1] = centres
-    grid[2, :-1] = evaluate_weight(weight, centres)
-    grid[3, :-1] = math.inf if bound is None else evaluate_bound(bound, centres)
+    grid[2, :-1] = evaluate("weight", weight, centres, positive=True)
+    grid[3, :-1] = math.inf if bound is None else evaluate("bound", bound, centres, positive=False)
     return grid
-
-
-def evaluate_bound(bound: Callable[[Tensor], Tensor], sigma: Tensor) -> Tensor:
-    """`bound(sigma)` as float64 [K], checked.
-
-    Raises:
-        ValueError: another shape, or a value that is NaN or negative.
-    """
-    value = torch.as_tensor(bound(sigma), dtype=torch.float64)
-    if value.shape != sigma.shape:
-        raise ValueError(f"bound(sigma) has shape {list(value.shape)}, but must have sigma's, {list(sigma.shape)}")
-    if not bool((value >= 0).all()):
-        bad = int((~(value >= 0)).nonzero()[0])
-        raise ValueError(f"bound({sigma[bad]:.4g}) is {value[bad]:.4g}, but must be at least 0")
-    return value
 
 
 def make_params(config: InfoNoiseConfig, rank: int, world: int, refreshes: bool = True) -> Tensor:
     """The constant `params` tensor on the CPU; without `refreshes` no step finds one due on the device."""
-    value, span = config.pivot.numbers()
+    rule, value, span = pivot_numbers(config.gate_pivot)
     named = {
         "log_min": math.log(config.sigma_min),
         "width": config.width,
         "warmup": config.warmup if refreshes else MAX_STEPS,
-        "pivot_rule": PIVOT_RULES.index(config.pivot.rule),
+        "pivot_rule": PIVOT_RULES.index(rule),
         "pivot_value": value,
         "pivot_span": span,
         "stratified": config.sampling == "stratified",
@@ -107,21 +96,18 @@ def make_params(config: InfoNoiseConfig, rank: int, world: int, refreshes: bool 
     return torch.tensor([float(named.get(name, getattr(config, name, 0))) for name in PARAMS], dtype=torch.float64)
 
 
-def prior_table(config: InfoNoiseConfig, prior: Density, edges: Tensor) -> Tensor:
-    """The cdf [K + 1] of the warm-up: the prior truncated to the grid, mixed with its floor."""
-    mass = prior.bin_mass(edges)
+def prior_table(config: InfoNoiseConfig, prior: Density, edges: Tensor) -> Table:
+    """The table of the warm-up: the prior truncated to the grid, mixed with its floor."""
+    mass = prior.mass(edges)
     total = mass.sum()
     if not bool(torch.isfinite(total) & (total > 0) & (mass >= 0).all()):
-        raise ValueError(f"prior is {prior!r}, which has no mass on [{config.sigma_min}, {config.sigma_max}]")
-    mass = (1 - config.prior_floor) * mass / total + config.prior_floor / config.bins
-    cdf = torch.cat((torch.zeros(1, dtype=torch.float64), mass.cumsum(0).clamp(max=1)))
-    cdf[-1] = 1.0
-    return cdf
+        refuse("prior", prior, f"a density with mass on [{config.sigma_min}, {config.sigma_max}]")
+    return Table.from_mass(edges, (1 - config.prior_floor) * mass / total + config.prior_floor / config.bins)
 
 
-def fresh_state(config: InfoNoiseConfig, grid: Tensor, params: Tensor, table: Tensor, groups: int, seed: int) -> State:
+def fresh_state(config: InfoNoiseConfig, grid: Tensor, params: Tensor, table: Table, groups: int, seed: int) -> State:
     """A state that has seen nothing, on the CPU."""
-    given = {"cdf": table.repeat(groups, 1), "rng": torch.tensor([seed, 0]), "grid": grid, "params": params}
+    given = {"cdf": table.cdf.repeat(groups, 1), "rng": torch.tensor([seed, 0]), "grid": grid, "params": params}
     fresh = {
         name: torch.full(layout.sizes(G=groups, K=config.bins, C=config.capacity), layout.start, dtype=layout.dtype)
         for name, layout in LAYOUT.items()

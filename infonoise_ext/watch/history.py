@@ -6,21 +6,19 @@ import json
 import math
 import os
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..ops.schemas import COUNTERS, SKIP_CAUSES, STATS
 from ..state.config import InfoNoiseConfig
+from ..state.profile import profile_of
+from ..state.table import Table
 from ..state.tensors import State
-
-if TYPE_CHECKING:
-    from ..schedule import InfoNoise
 
 FORMAT, VERSION = "infonoise_ext.history", 1
 CURVES = ("count", "seen", "mean", "standard_error", "mmse", "rate", "gate", "allocation", "density")
 """Of a `Profile`, what a record keeps for each group: K values each."""
-
-QUANTILES = {"sigma_q05": 0.05, "sigma_q50": 0.5, "sigma_q95": 0.95}
 
 
 def summarize(state: State, config: InfoNoiseConfig) -> dict[str, float]:
@@ -35,26 +33,15 @@ def summarize(state: State, config: InfoNoiseConfig) -> dict[str, float]:
 
 def _summarize_group(state: State, config: InfoNoiseConfig, group: int) -> dict[str, float]:
     counters = dict(zip(COUNTERS, state.counters[group].tolist(), strict=True))
-    cdf = state.cdf[group].tolist()
+    table = Table.trusted(state.edges.cpu(), state.cdf[group].cpu())
     out = {name: float(counters[name]) for name in ("status", "refreshes", "waits", "degenerates")}
     out |= dict(zip(STATS, state.stats[group].tolist(), strict=True))
-    out |= {name: _quantile(u, cdf, config) for name, u in QUANTILES.items()}
-    out["mass_lowest_decade"] = _cdf(10 * config.sigma_min, cdf, config)
+    out |= table.summary()
+    out["mass_lowest_decade"] = float(table.below(10 * config.sigma_min))
     out["samples_needed"] = samples_needed(state, config, group)
     out["recorded"] = float(state.count[group].sum())
     out |= {f"skipped_{cause}": float(counters[cause]) for cause in SKIP_CAUSES}
     return out
-
-
-def _quantile(u: float, cdf: list[float], config: InfoNoiseConfig) -> float:
-    k = next(k for k in range(config.bins) if u < cdf[k + 1])
-    return config.sigma_min * math.exp(config.width * (k + (u - cdf[k]) / (cdf[k + 1] - cdf[k])))
-
-
-def _cdf(sigma: float, cdf: list[float], config: InfoNoiseConfig) -> float:
-    position = min(math.log(sigma / config.sigma_min) / config.width, config.bins)
-    k = min(int(position), config.bins - 1)
-    return cdf[k] + (position - k) * (cdf[k + 1] - cdf[k])
 
 
 def samples_needed(state: State, config: InfoNoiseConfig, group: int = 0) -> float:
@@ -75,6 +62,21 @@ def samples_needed(state: State, config: InfoNoiseConfig, group: int = 0) -> flo
         needed = wait
         uncovered -= m
     return needed
+
+
+def snapshot(state: State, config: InfoNoiseConfig, rank: int, world: int) -> dict[str, Any]:
+    """What `History` keeps of a moment: the summary, and the profile of every group. Waits for the device."""
+    summary = summarize(state, config)
+    profiles = [profile_of(state, g).to_dict() for g in range(len(state.cdf))]
+    return {
+        "step": int(summary["steps"]),
+        "rank": rank,
+        "world": world,
+        "config": config.to_dict(),
+        "edges": profiles[0]["edges"],
+        "summary": summary,
+        "profiles": [{name: profile[name] for name in (*CURVES, "pivot")} for profile in profiles],
+    }
 
 
 class History:
@@ -103,21 +105,9 @@ class History:
         """What is recorded, oldest first, as the file holds it."""
         return [json.loads(line) for line in self._lines]
 
-    def record(self, schedule: InfoNoise) -> None:
-        """Append the current profile of every group, with the summary. Waits for the device."""
-        summary = schedule.summary()
-        profiles = [schedule.profile(g).to_dict() for g in range(schedule.groups)]
-        entry = {
-            "format": FORMAT,
-            "version": VERSION,
-            "step": int(summary["steps"]),
-            "rank": schedule.rank,
-            "world": schedule.world,
-            "config": schedule.config.to_dict(),
-            "edges": profiles[0]["edges"],
-            "summary": summary,
-            "profiles": [{name: profile[name] for name in (*CURVES, "pivot")} for profile in profiles],
-        }
+    def record(self, snapshot: Mapping[str, Any]) -> None:
+        """Append what `InfoNoise.snapshot` gives."""
+        entry = {"format": FORMAT, "version": VERSION, **snapshot}
         self._lines.append(json.dumps(_plain(entry), separators=(",", ":"), allow_nan=False))
         if self.path is not None:
             try:

@@ -23,7 +23,7 @@ from infonoise_ext.ops.schemas import SIGNALS
 SIZES = (0, 1, 13, 700, 4096, 2**16, 2**16 + 1, 2**20)
 LARGE = (2**16, 2**16 + 1)
 SLOW = 4096
-"""Up to this size the reference says what to expect; beyond, the CPU's ops, which tests/test_ops.py holds to it."""
+"""Up to this size the reference says what to expect; beyond, the CPU's ops, which tests/ops/test_ops.py holds to it."""
 OFTEN = {"warmup": 2, "refresh_every": 2, "coverage": 0.05}
 RINGS = ("ring", "count", "counters", "grid")
 
