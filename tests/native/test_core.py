@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import ADVANCE, OPS, make_state, take
 
-from infonoise_ext.ops import eager, reference
-from infonoise_ext.ops import schemas as _schemas
+from infonoise_ext.ops import eager, reference, schemas
 from infonoise_ext.state import config
 
 pytestmark = pytest.mark.slow  # builds a module
@@ -38,11 +37,11 @@ def test_philox_gives_the_published_words(native, counter, key, words):
 
 
 def test_layouts_are_those_of_the_schemas(native):
-    assert native.params_layout() == {name: i for i, name in enumerate(_schemas.PARAMS)}
+    assert native.params_layout() == {name: i for i, name in enumerate(schemas.PARAMS)}
     for name, order in native.enum_layout().items():
-        assert order == list(range(len(getattr(_schemas, name)))), name
+        assert order == list(range(len(getattr(schemas, name)))), name
     assert native.max_bins == config.MAX_BINS
-    constants = (_schemas.EDGE_TOLERANCE, _schemas.SAME_RATE, _schemas.TINY)
+    constants = (schemas.EDGE_TOLERANCE, schemas.SAME_RATE, schemas.TINY)
     assert (native.edge_tolerance, native.same_rate, native.tiny) == constants
 
 
@@ -78,7 +77,7 @@ def test_words_meet_the_bin_and_sigma_of_the_reference(native, masses, words, wi
     edges = [float(np.float32(math.exp(low + width * k))) for k in range(len(cdf))]
     if edges[-1] > 1e38:
         return
-    params = _schemas.Params._make(17 * [0.0])._replace(log_min=low, width=width)
+    params = schemas.Params._make(17 * [0.0])._replace(log_min=low, width=width)
     words = [0, 2**32 - 1, *words, *(min(word + 1, 2**32 - 1) for word in words)]
     for word, (k, sigma) in zip(words, native.draw_by_words(words, cdf, edges, width), strict=True):
         u = (word + 0.5) * 2.0**-32
