@@ -4,11 +4,10 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-import torch
 from support import ROOT
+from support.cuda import cuda_library
 
 from infonoise_ext.ops.schemas import SCHEMAS
 
@@ -22,17 +21,11 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def package(tmp_path_factory):
     """A folder with a copy of the package whose library has CUDA ops for sm_90."""
-    build, folder = ROOT / "build" / "cuda-test", tmp_path_factory.mktemp("cuda")
+    folder = tmp_path_factory.mktemp("cuda")
     shutil.copytree(
         ROOT / "infonoise_ext", folder / "infonoise_ext", ignore=shutil.ignore_patterns("*.so", "__pycache__")
     )
-    configure = [
-        "cmake", "-S", str(ROOT), "-B", str(build), "-G", "Ninja", "-DINFONOISE_CUDA=ON",
-        f"-DINFONOISE_TORCH_DIR={Path(torch.__file__).parent}", f"-DINFONOISE_OUTPUT_DIR={build}",
-    ]  # fmt: skip
-    subprocess.run(configure, check=True, capture_output=True, env=os.environ | {"CUDAARCHS": "90-real"})
-    subprocess.run(["cmake", "--build", str(build), "--target", "_C"], check=True, capture_output=True)
-    shutil.copy(build / "_C.abi3.so", folder / "infonoise_ext")
+    shutil.copy(cuda_library(), folder / "infonoise_ext")
     return folder
 
 
