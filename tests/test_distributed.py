@@ -22,7 +22,7 @@ FOUR = (
 )  # fmt: skip
 LEARNED = ("mmse", "cdf", "stats")
 
-pytestmark = pytest.mark.skipif(not dist.is_gloo_available(), reason="torch has no gloo")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not dist.is_gloo_available(), reason="torch has no gloo")]
 
 
 @pytest.fixture(scope="module")

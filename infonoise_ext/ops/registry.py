@@ -20,7 +20,7 @@ from torch import Tensor
 from . import autograd as _autograd
 from . import eager
 from . import library as _library
-from .pairs import check_pair, error_dtype
+from .checks import check_pair, error_dtype
 from .schemas import MOMENTS, NAMESPACE, SCHEMAS
 
 _AUTOGRAD_FALLTHROUGH = "Autograd"
@@ -28,59 +28,46 @@ _GPU_KEYS = ("CUDA", "XPU")  # ROCm's tensors have the key CUDA
 _LIBRARIES: list[torch.library.Library] = []  # registrations live as long as these objects
 
 
-def _one_device(state: Tensor, **inputs: Tensor | None) -> None:
-    for name, x in inputs.items():
-        if x is not None and x.device != state.device:
-            raise ValueError(f"{name} is on {x.device}, but the schedule's state is on {state.device}")
+def _fake_nothing(*args: Any) -> None:
+    """Of an op that returns nothing."""
+    _check_one_device(args)
 
 
-def _fake_observe(ring, count, counters, grid, sigma, error, mask, group):  # type: ignore[no-untyped-def]
-    _one_device(ring, sigma=sigma, error=error, mask=mask, group=group)
+def _fake_sigmas(*args: Any) -> Tensor:
+    """Of an op that draws: its last arguments are n and the groups."""
+    _check_one_device(args)
+    return args[0].new_empty((args[-2],), dtype=torch.float32)
 
 
-def _fake_bin_stats(ring, count):  # type: ignore[no-untyped-def]
+def _fake_bin_stats(ring: Tensor, count: Tensor) -> Tensor:
     return ring.new_empty((*count.shape, len(MOMENTS)), dtype=torch.float64)
 
 
-def _fake_refresh(*args):  # type: ignore[no-untyped-def]
-    return None
-
-
-def _fake_sample(cdf, rng, grid, params, n, group):  # type: ignore[no-untyped-def]
-    _one_device(cdf, group=group)
-    return cdf.new_empty((n,), dtype=torch.float32)
-
-
-def _fake_icdf(cdf, grid, params, u, group):  # type: ignore[no-untyped-def]
-    _one_device(cdf, u=u, group=group)
-    return cdf.new_empty((u.shape[0],), dtype=torch.float32)
-
-
-def _fake_advance(ring, count, mmse, cdf, stats, counters, rng, grid, params, sigma, error, mask, group, n, next_group):  # type: ignore[no-untyped-def]
-    _one_device(ring, sigma=sigma, error=error, mask=mask, group=group, next_group=next_group)
-    return cdf.new_empty((n,), dtype=torch.float32)
-
-
-def _fake_denoising_error(denoised, target):  # type: ignore[no-untyped-def]
+def _fake_denoising_error(denoised: Tensor, target: Tensor) -> Tensor:
     check_pair(denoised, target)
     return denoised.new_empty((denoised.shape[0],), dtype=error_dtype(denoised, target))
 
 
-def _fake_denoising_error_backward(grad_error, denoised, target):  # type: ignore[no-untyped-def]
+def _fake_denoising_error_backward(grad_error: Tensor, denoised: Tensor, target: Tensor) -> Tensor:
     check_pair(denoised, target)
     return torch.empty_like(denoised)
 
 
 _FAKES: dict[str, Callable[..., Any]] = {
-    "observe_": _fake_observe,
+    "observe_": _fake_nothing,
     "bin_stats": _fake_bin_stats,
-    "refresh_": _fake_refresh,
-    "sample_": _fake_sample,
-    "icdf": _fake_icdf,
-    "advance_": _fake_advance,
+    "refresh_": _fake_nothing,
+    "sample_": _fake_sigmas,
+    "advance_": _fake_sigmas,
     "denoising_error": _fake_denoising_error,
     "denoising_error_backward": _fake_denoising_error_backward,
 }
+
+
+def _check_one_device(args: tuple[Any, ...]) -> None:
+    devices = {str(x.device) for x in args if isinstance(x, Tensor)}
+    if len(devices) > 1:
+        raise ValueError(f"the tensors are on {' and '.join(sorted(devices))}, but must be on one device")
 
 
 def define(namespace: str, implementations: Mapping[str, Callable[..., Any]]) -> torch.library.Library:

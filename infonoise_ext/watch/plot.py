@@ -2,23 +2,46 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from torch import Tensor
 
+from ..curves.arguments import refuse
 from .history import History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ..schedule import InfoNoise
+    from ..curves.density import Density
+    from ..state.config import InfoNoiseConfig
+    from ..state.profile import Profile
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8A8A8A"  # Okabe-Ito
 
 
-def schedule_figure(schedule: InfoNoise, group: int = 0) -> Figure:
+class Adaptive(Protocol):
+    """What a figure shows of `InfoNoise`."""
+
+    config: InfoNoiseConfig
+    prior: Density
+
+    @property
+    def status(self) -> str | list[str]:
+        """In words, of each group."""
+        ...
+
+    def profile(self, group: int = 0) -> Profile:
+        """What has been learned."""
+        ...
+
+    def summary(self) -> dict[str, float]:
+        """Flat numbers."""
+        ...
+
+
+def schedule_figure(schedule: Adaptive, group: int = 0) -> Figure:
     """Mmse, entropy rate with its gate, and density with allocation and prior, over sigma.
 
     Args:
@@ -70,7 +93,7 @@ def history_figure(history: History, group: int = 0) -> Figure:
         ValueError: fewer than two records.
     """
     if len(history) < 2:
-        raise ValueError(f"history holds {len(history)} records, but a figure of its evolution needs 2 or more")
+        refuse("the length of history", len(history), "2 or more for a figure of its evolution")
     records = history.records
     steps = np.array([record["step"] for record in records])
     profiles = [record["profiles"][group] for record in records]

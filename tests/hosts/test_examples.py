@@ -17,6 +17,7 @@ LIBRARIES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LIBRARIES)
 def test_example_runs(name, tmp_path, monkeypatch, capsys):
     for module in LIBRARIES[name]:

@@ -1,6 +1,8 @@
 """The project's own rules: every op has all its parts, and imports point one way."""
 
+import ast
 import inspect
+import itertools
 import os
 import re
 import shutil
@@ -15,7 +17,7 @@ from support import ROOT
 import infonoise_ext
 from infonoise_ext.ops import eager, reference, triton_ops
 from infonoise_ext.ops import registry as ops
-from infonoise_ext.ops.schemas import NAMESPACE, SCHEMAS
+from infonoise_ext.ops.schemas import LAYOUT, NAMESPACE, SCHEMAS
 
 PACKAGE = Path(infonoise_ext.__file__).parent
 
@@ -43,8 +45,63 @@ def test_schemas_are_complete():
             assert f'"{name}"' in source, f"{name} has no row in {kind}"
 
 
-def test_params_tuple_is_the_schema():
-    assert reference.Params._fields == infonoise_ext.ops.schemas.PARAMS
+STEPS = {
+    "record": ("bin_of", "skip_cause", "record"),
+    "draw": ("philox", "uniforms", "invert"),
+    "refresh": ("fill", "smooth", "rate", "gate", "build_table"),
+    "signal": ("rise", "signal"),
+    "pivot": ("onset", "valley", "knee", "power_law", "pivot"),
+}
+"""The steps of the algorithm by the stem of their file; the ops themselves are in `OPS_OF`."""
+OPS_OF = {
+    "record": ("observe_", "bin_stats"),
+    "draw": ("sample_",),
+    "refresh": ("refresh_",),
+    "advance": ("advance_",),
+    "loss": ("denoising_error", "denoising_error_backward"),
+}
+
+
+def functions_by_file(folder):
+    """Names of the functions that each module of a folder defines."""
+    trees = {path.stem: ast.parse(path.read_text()) for path in folder.glob("*.py")}
+    return {stem: [n.name for n in tree.body if isinstance(n, ast.FunctionDef)] for stem, tree in trees.items()}
+
+
+@pytest.mark.parametrize("backend", ["reference", "eager", "triton_ops"])
+def test_every_step_has_one_name_and_one_stem_in_python(backend):
+    assert sorted(itertools.chain(*OPS_OF.values())) == sorted(SCHEMAS)
+    found = functions_by_file(PACKAGE / "ops" / backend)
+    for stem, names in [*STEPS.items(), *OPS_OF.items()]:
+        for name in names:
+            assert [file for file, defined in found.items() for each in defined if each == name] == [stem], name
+
+
+def test_every_step_has_the_same_name_and_stem_in_cpp():
+    """In the arithmetic or the CPU's loops once; a kernel of the same name has the same stem."""
+    texts = {path: path.read_text() for path in (ROOT / "csrc").glob("c*/*") if path.suffix in (".h", ".cuh")}
+    for stem, names in STEPS.items():
+        for name in names:
+            definition = re.compile(rf"^[A-Za-z][^;=\n]*[ *&]{name}\(", re.MULTILINE)
+            found = [path for path, text in texts.items() for _ in definition.findall(text)]
+            assert {path.stem for path in found} == {stem}, (name, found)
+            assert sum(path.parent.name != "cuda" for path in found) == 1, (name, found)
+
+
+def test_state_lies_as_the_ops_and_a_checkpoint_take_it():
+    """Written out once more, since a checkpoint of today must load for ever."""
+    f32, f64, i64 = torch.float32, torch.float64, torch.int64
+    wanted = {
+        "ring": (f32, (3, 7, 5), -1), "count": (i64, (3, 7), 0), "mmse": (f64, (3, 7), -1), "cdf": (f64, (3, 8), None),
+        "stats": (f64, (3, 5), 0), "counters": (i64, (3, 12), 0), "rng": (i64, (2,), None), "grid": (f64, (4, 8), None),
+        "params": (f64, (17,), None),
+    }  # fmt: skip
+    state = infonoise_ext.InfoNoise(groups=3, bins=7, capacity=5, min_count=2).state
+    assert list(vars(state)) == list(wanted) == list(LAYOUT)
+    for name, (dtype, shape, start) in wanted.items():
+        tensor = getattr(state, name)
+        assert (tensor.dtype, tensor.shape) == (dtype, shape), name
+        assert start is None or bool((tensor == start).all()), name
 
 
 def test_import_contracts_hold():
@@ -54,24 +111,28 @@ def test_import_contracts_hold():
     assert result.returncode == 0, result.stdout
 
 
-def run_copy(tmp_path, code, **environment):
-    """Run code against a copy of the package that has no compiled ops."""
-    target = tmp_path / "infonoise_ext"
-    if not target.exists():
-        shutil.copytree(PACKAGE, target, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
-    return subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True,
-        env=os.environ | {"PYTHONPATH": str(tmp_path)} | environment,
-    )  # fmt: skip
+@pytest.fixture(scope="module")
+def run_copy(tmp_path_factory):
+    """Runs code against a copy of the package that has no compiled ops."""
+    folder = tmp_path_factory.mktemp("copy")
+    shutil.copytree(PACKAGE, folder / "infonoise_ext", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+
+    def run(code, **environment):
+        return subprocess.run(
+            [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True,
+            env=os.environ | {"PYTHONPATH": str(folder)} | environment,
+        )  # fmt: skip
+
+    return run
 
 
-def test_without_a_build_the_package_runs_and_says_so_once(tmp_path):
+def test_without_a_build_the_package_runs_and_says_so_once(run_copy):
     code = (
         "import infonoise_ext as inx, infonoise_ext.ops.registry as ops\n"
         "s = inx.InfoNoise(seed=1); x = s.sample(100); print(float(s.advance(x, x).sum()), ops.serving('cpu'))\n"
         "inx.InfoNoise()"
     )
-    result = run_copy(tmp_path, code)
+    result = run_copy(code)
     assert result.returncode == 0, result.stderr
     assert result.stderr.count("eager torch backend") == 1
     assert "--no-build-isolation" in result.stderr
@@ -82,17 +143,18 @@ def test_without_a_build_the_package_runs_and_says_so_once(tmp_path):
     assert serving.strip() == "eager torch"
 
 
-def test_doctor_tells_what_is_there_and_what_is_missing(tmp_path):
+@pytest.mark.slow
+def test_doctor_tells_what_is_there_and_what_is_missing(run_copy):
     command = [sys.executable, "-m", "infonoise_ext", "doctor"]
     here = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert torch.__version__ in here
     assert re.search(r"CPU tensors\s+C\+\+", here)
-    bare = run_copy(tmp_path, "from infonoise_ext.doctor import report; print(report())")
+    bare = run_copy("from infonoise_ext.doctor import report; print(report())")
     assert re.search(r"CPU tensors\s+eager torch", bare.stdout)
     assert "--no-build-isolation" in bare.stdout
-    asked = run_copy(tmp_path, "import infonoise_ext", INFONOISE_BACKEND="eager")
+    asked = run_copy("import infonoise_ext", INFONOISE_BACKEND="eager")
     assert asked.stderr == ""
-    wrong = run_copy(tmp_path, "import infonoise_ext", INFONOISE_BACKEND="quick")
+    wrong = run_copy("import infonoise_ext", INFONOISE_BACKEND="quick")
     assert "INFONOISE_BACKEND is 'quick'" in wrong.stderr
 
 
@@ -117,7 +179,7 @@ def test_triton_is_imported_by_no_one_who_does_not_use_it():
     assert result.stdout.split() == ["False", "False"]
 
 
-def test_without_triton_all_else_works_and_the_backend_says_how_to_get_it(tmp_path):
+def test_without_triton_all_else_works_and_the_backend_says_how_to_get_it():
     """A finder that hides triton stands for an environment without it."""
     hide = (
         "import sys, importlib.abc\n"

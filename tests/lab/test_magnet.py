@@ -87,6 +87,7 @@ def test_errors_published(name, n, d, weight, sign, square):
     assert abs(abs(got_sign - 1) * model.magnetisation - sign) < 0.012
 
 
+@pytest.mark.slow
 def test_length_grid_needs_as_many_steps_in_any_dimension():
     """From d = 256 to 16384 at most a rung more, with Euler and with Heun."""
     for name, method in (("InfoGrid length", "euler"), ("length grid, order 2", "heun")):
@@ -94,6 +95,7 @@ def test_length_grid_needs_as_many_steps_in_any_dimension():
         assert all(below(n) <= before for n, before in zip(many, few, strict=True)), (name, few, many)
 
 
+@pytest.mark.slow
 def test_open_grid_of_a_measured_profile_takes_no_more_steps_than_merged():
     """64 bins of 256 losses of the exact denoiser, as a schedule's rings hold them. In nine draws N was 20 or 24."""
     d, g = 256, generator(0)

@@ -10,6 +10,8 @@ from support.emulated import PLANTED_IN_LOSS, EmulatedLoss
 
 from infonoise_ext.ops import reference
 
+pytestmark = pytest.mark.slow  # builds the emulator
+
 SEEDS = (0, 1, 2, 3)
 SHAPES = ((5, 1), (70, 3), (3, 64), (2, 3, 31, 7), (1, 4096), (2, 2048), (3, 1500), (0, 5))
 """Lanes, a warp, a block, many blocks a sample; sizes that packs of 2, 4 and 8 divide and do not."""

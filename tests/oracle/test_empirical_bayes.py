@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from infonoise_ext.oracle import empirical_bayes
+from infonoise_ext import empirical_bayes
 
 module = importlib.import_module("infonoise_ext.oracle.empirical_bayes")
 UNIT = {torch.float64: 2.0**-53, torch.float32: 2.0**-24, torch.bfloat16: 2.0**-8, torch.float16: 2.0**-11}

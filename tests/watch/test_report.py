@@ -42,7 +42,7 @@ def run_of_groups(tmp_path_factory):
     path = tmp_path_factory.mktemp("report") / "three <groups>.jsonl"
     history = inx.History(path)
     schedule = inx.InfoNoise(seed=1, history=history, groups=3, **QUICK)
-    history.record(schedule)
+    history.record(schedule.snapshot())
 
     def error(sigma, step):
         return torch.where(torch.arange(len(sigma)) % 20 == 0, torch.nan, gaussian_mmse(sigma))
@@ -97,7 +97,7 @@ def test_a_long_run_makes_a_page_of_less_than_5_mb(records):
 def test_many_groups_are_thinned_and_then_left_out():
     history = inx.History()
     schedule = inx.InfoNoise(seed=1, groups=2, bins=64, **QUICK)
-    history.record(schedule)
+    history.record(schedule.snapshot())
     record = history.records[0]
     many = {"profiles": record["profiles"][:1] * 1500, "summary": dict(record["summary"])}
     for name, value in record["summary"].items():
@@ -181,6 +181,7 @@ def inner(dom, name):
     return re.search(rf'id="{name}"[^>]*>(.*?)</', dom, re.S)[1]
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_the_page_in_a_browser(run_of_groups, tmp_path):
     """The slider, the selector, the address and the numbers, and that nothing is asked of any network."""
@@ -200,6 +201,7 @@ def test_the_page_in_a_browser(run_of_groups, tmp_path):
     assert f"<dt>σ, median</dt><dd>{held:.3g}</dd>" in dom
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_the_controls_in_a_browser(run_of_groups, tmp_path):
     script = """
@@ -245,6 +247,7 @@ def test_the_controls_in_a_browser(run_of_groups, tmp_path):
     }
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_a_script_that_fails_says_so_on_the_page(run_of_groups, tmp_path):
     page = page_of(read_run(run_of_groups[0])).replace('"curves":', '"curled":')
