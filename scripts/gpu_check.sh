@@ -58,7 +58,8 @@ serves_cuda() {
   "$python" - "$1" 2>&1 << 'END' | tee "$work/serving"
 import sys, torch
 torch.cuda.is_available() and torch.cuda.init()
-from infonoise_ext import doctor, ops
+from infonoise_ext import doctor
+from infonoise_ext.ops import registry as ops
 print(f"{sys.argv[1]}: {ops.serving('cuda')} serves CUDA tensors")
 print(doctor.report())
 END
@@ -69,7 +70,7 @@ capability() { "$python" -c 'import torch; print("%d%d" % torch.cuda.get_device_
 
 tests() {
   local options=(-p no:cacheprovider -rfEs --tb=short --durations=10) built=0
-  grep -q ': CUDA C++ serves' "$work/serving" && built=1
+  grep -qs ': CUDA C++ serves' "$work/serving" && built=1
   if ! "$python" -c 'import pytest' 2> /dev/null; then
     echo "pytest is not available: every op is exercised once instead"
     "$python" tests/gpu/exercise.py auto && "$python" tests/gpu/exercise.py triton

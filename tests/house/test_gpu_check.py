@@ -2,12 +2,15 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import zipfile
 
 import pytest
 import torch
 from support import ROOT
+from support.cuda import cuda_library
 
 from benchmarks.gpu import __main__ as gpu_main
 from benchmarks.gpu import rivals, summary
@@ -162,6 +165,64 @@ def test_the_tests_for_a_gpu_pass_a_rehearsal():
     environment = ENVIRONMENT | {"INFONOISE_TEST_DEVICE": "cpu", "INFONOISE_REHEARSE": "1"}
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """What travels to the machine with the GPU, without a library; and the tools there: no cmake, no nvcc."""
+    for name in ("scripts", "infonoise_ext", "csrc", "benchmarks"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    for name in ("setup.py", "pyproject.toml", "CMakeLists.txt", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "tools").mkdir()
+    for tool in ("bash", "cat", "cp", "dirname", "grep", "mkdir", "rm", "tail", "tee", "timeout"):
+        (tmp_path / "tools" / tool).symlink_to(shutil.which(tool))
+    return tmp_path
+
+
+def check(checkout, *phase):
+    tools = {
+        "PATH": str(checkout / "tools"),
+        "PYTHON": sys.executable,
+        "CUDA_VISIBLE_DEVICES": "",
+        "CUDA_HOME": "/none",
+    }
+    command = ["scripts/gpu_check.sh", *phase]
+    return subprocess.run(command, cwd=checkout, env=ENVIRONMENT | tools, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+def test_a_check_that_can_build_nothing_says_so(checkout):
+    result = check(checkout, "build")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "no C++ ops are built, eager torch serves: cmake does not run" in result.stderr
+    assert "built here: Triton serves CUDA tensors" in result.stdout
+    assert "no CUDA C++ here: Triton serves CUDA tensors, and nothing else is measured" in result.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="needs nvcc")
+@pytest.mark.parametrize("way", ["beside the package", "in a wheel"])
+def test_a_check_takes_the_library_that_came_along(way, checkout):
+    if way == "in a wheel":
+        (checkout / "dist").mkdir()
+        with zipfile.ZipFile(checkout / "dist" / "infonoise_ext.whl", "w") as wheel:
+            wheel.write(cuda_library(), "infonoise_ext/_C.abi3.so")
+    else:
+        shutil.copy(cuda_library(), checkout / "infonoise_ext")
+    result = check(checkout, "build")
+    assert result.returncode == 0, result.stdout + result.stderr
+    how = {"in a wheel": "from dist/infonoise_ext.whl", "beside the package": "as it came"}[way]
+    assert f"{how}: CUDA C++ serves CUDA tensors" in result.stdout
+    assert "built here" not in result.stdout
+
+
+@pytest.mark.slow
+def test_a_check_without_a_device_ends_before_it_builds(checkout):
+    result = check(checkout)
+    assert result.returncode == 3, result.stdout + result.stderr
+    assert result.stdout.endswith("no CUDA device: nothing was measured\n")
+    assert not list((checkout / "infonoise_ext").glob("*.so"))
 
 
 def test_the_summary_of_a_check(tmp_path, capsys):

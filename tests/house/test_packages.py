@@ -150,20 +150,11 @@ def test_a_wheel_from_the_sdist_has_the_ops(tmp_path):
     assert needed | {"CMakeLists.txt", "LICENSE", "setup.py"} <= packed
     assert not [name for name in packed if name.startswith("tests/") or name.endswith((".so", ".pyc"))]
 
-    wheel = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "-q",
-        "--no-build-isolation",
-        "--no-deps",
-        "-w",
-        str(tmp_path),
-        str(sdist),
-    ]
+    wheel = f"-m pip wheel -q --no-build-isolation --no-deps -w {tmp_path} {sdist}".split()
     demands = {"INFONOISE_BACKEND": "compiled", "INFONOISE_CUDA": "0"}
-    result = subprocess.run(wheel, env=os.environ | demands, cwd=tmp_path, capture_output=True, text=True)
+    result = subprocess.run(
+        [sys.executable, *wheel], env=os.environ | demands, cwd=tmp_path, capture_output=True, text=True
+    )
     assert result.returncode == 0, result.stderr
     (found,) = tmp_path.glob("*.whl")
     assert "-cp310-abi3-" in found.name
@@ -172,9 +163,7 @@ def test_a_wheel_from_the_sdist_has_the_ops(tmp_path):
         archive.extractall(tmp_path / "site")
     code = "import infonoise_ext as inx; print(inx.__file__, inx.InfoNoise(seed=1).sample(3).isfinite().all())"
     site = {"PYTHONPATH": str(tmp_path / "site"), "INFONOISE_BACKEND": "compiled"}
-    result = subprocess.run(
-        [sys.executable, "-c", code], env=os.environ | site, cwd=tmp_path, capture_output=True, text=True
-    )
-    assert result.stdout.split() == [str(tmp_path / "site" / "infonoise_ext" / "__init__.py"), "tensor(True)"], (
-        result.stderr
-    )
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, env=os.environ | site, cwd=tmp_path, capture_output=True, text=True)
+    loaded = str(tmp_path / "site" / "infonoise_ext" / "__init__.py")
+    assert result.stdout.split() == [loaded, "tensor(True)"], result.stderr

@@ -9,23 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 from support import ROOT
+from support.cuda import cuda_library
 
+from infonoise_ext.ops.library import library_path
 from infonoise_ext.ops.schemas import SCHEMAS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 NEEDS_NVCC = pytest.mark.skipif(shutil.which("nvcc") is None, reason="needs nvcc")
-
-
-def build(name, *options, **environment):
-    """The library, built in a folder of its own."""
-    folder = ROOT / "build" / name
-    configure = [
-        "cmake", "-S", str(ROOT), "-B", str(folder), "-G", "Ninja", *options,
-        f"-DINFONOISE_TORCH_DIR={Path(torch.__file__).parent}", f"-DINFONOISE_OUTPUT_DIR={folder}",
-    ]  # fmt: skip
-    subprocess.run(configure, check=True, capture_output=True, env=os.environ | environment)
-    subprocess.run(["cmake", "--build", str(folder), "--target", "_C"], check=True, capture_output=True)
-    return folder / "_C.abi3.so"
 
 
 def assert_names_no_folder(library):
@@ -37,7 +27,7 @@ def assert_names_no_folder(library):
 
 
 def test_library_names_no_folder_of_the_machine_that_built_it():
-    assert_names_no_folder(build("cpu-test"))
+    assert_names_no_folder(library_path())
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +36,7 @@ def package(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cuda")
     ignored = shutil.ignore_patterns("*.so", "__pycache__")
     shutil.copytree(ROOT / "infonoise_ext", folder / "infonoise_ext", ignore=ignored)
-    library = build("cuda-test", "-DINFONOISE_CUDA=ON", CUDAARCHS="90-real")
+    library = cuda_library()
     assert_names_no_folder(library)
     assert b"csrc/cuda/ops.cu" in library.read_bytes()
     shutil.copy(library, folder / "infonoise_ext")

@@ -8,9 +8,9 @@ import torch
 from support import (
     ADVANCE,
     FLOATS,
-    ROOT,
     MUTABLE,
     OPS,
+    ROOT,
     assert_same_sigma,
     assert_same_state,
     copy_of,
