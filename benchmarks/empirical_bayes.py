@@ -1,6 +1,6 @@
 """`empirical_bayes` against the whole B x N matrix and against torch's fused attention: time and memory.
 
-`python -m benchmarks.empirical_bayes` prints the table of docs/empirical-bayes.md.
+`python -m benchmarks.empirical_bayes` prints the table of docs/research/empirical-bayes.md.
 """
 
 import ctypes

@@ -49,5 +49,5 @@ with torch.no_grad():
     for timestep in sampler.timesteps:
         noise_pred = model(sampler.scale_model_input(x, timestep), timestep.expand(16)).sample
         x = sampler.step(noise_pred, timestep, x).prev_sample
-median = float(schedule.icdf(torch.tensor(0.5)))
+median = float(schedule.table().level(0.5))
 print(f"{schedule.status}; median sigma {median:.2f}; std after 100 steps: {float(x.std()):.2f}, of the data: 1")

@@ -54,5 +54,5 @@ x = torch.randn(16, 1, 8, 8)
 with torch.no_grad():
     for timestep in sampler.timesteps:
         x = sampler.step(predict(x, timestep.expand(16)), timestep, x).prev_sample
-median = float(schedule.icdf(torch.tensor(0.5)))
+median = float(schedule.table().level(0.5))
 print(f"{schedule.status}; median sigma {median:.2f}; the data have std 1, the samples {float(x.std()):.2f}")

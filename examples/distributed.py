@@ -46,7 +46,7 @@ def train(gpu):
         optimizer.step()
         optimizer.zero_grad()
         schedule.step()  # not in the compiled function: every 100 steps the ranks add up what they measured
-    inx.check_ranks(schedule)
+    schedule.check_ranks()
     if schedule.rank == 0:
         print(f"{schedule.world} ranks: {schedule.status}, median sigma {schedule.summary()['sigma_q50']:.2f}")
 

@@ -42,4 +42,5 @@ def train(loss_fn, steps=250, batch=128):
 
 for loss_class in (EDMLoss, EDM2Loss):
     schedule = train(loss_class(inx.InfoNoise(weight=inx.EDMWeight(SIGMA_DATA), seed=0)))
-    print(f"{loss_class.__name__}: {schedule.status}, median sigma {float(schedule.icdf(torch.tensor(0.5))):.2f}")
+    median = float(schedule.table().level(0.5))
+    print(f"{loss_class.__name__}: {schedule.status}, median sigma {median:.2f}")

@@ -5,6 +5,7 @@ import math
 import torch
 
 import infonoise_ext as inx
+from infonoise_ext.grids import edm_grid
 from infonoise_ext.interpolant import sample_ode
 
 torch.manual_seed(0)
@@ -46,9 +47,9 @@ def sample(grid):
     return sample_ode(denoise, noise, grid, "heun", mean=torch.zeros(2))
 
 
-fine = sample(inx.log_uniform_grid(150, 0.02, 40.0))  # what this network says, whatever it has learned
-grids = {"EDM's": inx.edm_grid(10, 0.02, 40.0), "log-uniform": inx.log_uniform_grid(10, 0.02, 40.0)}
-grids |= {measure: inx.info_grid("profile.json", 10, measure) for measure in ("entropy", "rescaled", "mmse", "length")}
+fine = sample(edm_grid(150, 0.02, 40.0, math.inf))  # what this network says, whatever it has learned
+grids = {"EDM's": edm_grid(10, 0.02, 40.0), "log-uniform": edm_grid(10, 0.02, 40.0, math.inf)}
+grids |= {signal: inx.info_grid("profile.json", 10, signal) for signal in ("entropy", "rescaled", "mmse", "length")}
 for name, grid in grids.items():
     off = float((sample(grid) - fine).square().sum(1).mean().sqrt())
     print(f"{name:12}", " ".join(f"{s:6.3f}" for s in grid[:-1].tolist()), f" rms error of 10 steps {off:.3f}")

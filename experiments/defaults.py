@@ -16,7 +16,7 @@ import infonoise_ext as inx
 from infonoise_ext.demo.arms import ARMS, SIGMA_MAX, SIGMA_MIN, Arm
 from infonoise_ext.demo.train import train_arm
 
-BASE = {"pivot": inx.FixedPivot(0.0), "bound": inx.OneHotBound(4)}
+BASE = {"pivot": 0, "bound": inx.BinaryBound.one_hot(4)}
 VARIANTS = {
     "base: bound, no gate": {},
     "bins=30": {"bins": 30},

@@ -20,7 +20,7 @@ from infonoise_ext.watch.plot import BLUE, GREEN, GREY, ORANGE
 
 SCHEDULES = {
     '"entropy", the default': {"signal": "entropy"},
-    '"entropy", no gate': {"signal": "entropy", "pivot": inx.FixedPivot(0.0)},
+    '"entropy", no gate': {"signal": "entropy", "pivot": 0},
     '"rescaled"': {"signal": "rescaled"},
     '"mmse"': {"signal": "mmse"},
     '"length"': {"signal": "length"},

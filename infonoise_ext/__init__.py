@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from . import integrations as integrations
     from . import interpolant as interpolant
     from . import oracle as oracle
-    from .grids.info import info_grid, open_grid
-    from .grids.offline import offline_profile
+    from .grids import info_grid, offline_profile, open_grid
     from .oracle.empirical_bayes import empirical_bayes
     from .watch import plot as plot
 
@@ -61,9 +60,9 @@ _LATE_MODULES = {name: f".{name}" for name in ("channel", "grids", "integrations
 _LATE_MODULES["plot"] = ".watch.plot"
 _LATE_NAMES = {
     "empirical_bayes": ".oracle.empirical_bayes",
-    "info_grid": ".grids.info",
-    "offline_profile": ".grids.offline",
-    "open_grid": ".grids.info",
+    "info_grid": ".grids",
+    "offline_profile": ".grids",
+    "open_grid": ".grids",
 }
 
 

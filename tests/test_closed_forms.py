@@ -16,14 +16,14 @@ from infonoise_ext.ops.schemas import SIGNALS
 def test_learned_density_of_gaussian_data_is_the_exact_one(std, weight):
     """mmse = s^2 sigma^2 / (s^2 + sigma^2); pi = rate * gate / w, Eqs. 11, 13, 16, 17."""
     c = 0.3
-    schedule = fed(lambda s: gaussian_mmse(s, std), bins=256, floor=0.0, pivot=inx.FixedPivot(c), weight=weight)
+    schedule = fed(lambda s: gaussian_mmse(s, std), bins=256, floor=0.0, pivot=c, weight=weight)
     logs = torch.linspace(math.log(0.002), math.log(80), 100_001, dtype=torch.float64)
     sigma = logs.exp()
     w = 1 if weight is None else weight(sigma)
     density = std**2 / (std**2 + sigma**2) * sigma**3 / (sigma**3 + c**3) / w
     exact = torch.cumulative_trapezoid(density, logs)
     exact = torch.cat((torch.zeros(1, dtype=torch.float64), exact)) / exact[-1]
-    assert (schedule.cdf(sigma) - exact).abs().max() < 2e-3
+    assert (schedule.table().below(sigma) - exact).abs().max() < 2e-3
 
 
 CUMULATIVE = {  # of Gaussian data of standard deviation s at x = sigma / s, but for a constant factor
@@ -37,14 +37,14 @@ CUMULATIVE = {  # of Gaussian data of standard deviation s at x = sigma / s, but
 @pytest.mark.parametrize("signal", SIGNALS)
 @pytest.mark.parametrize("std", [0.5, 2.0])
 def test_learned_table_of_gaussian_data_is_the_exact_one_of_every_signal(signal, std):
-    schedule = fed(lambda s: gaussian_mmse(s, std), bins=256, floor=0.0, pivot=inx.FixedPivot(0.0), signal=signal)
+    schedule = fed(lambda s: gaussian_mmse(s, std), bins=256, floor=0.0, pivot=0, signal=signal)
     below = CUMULATIVE[signal](schedule.profile().edges / std)
     exact = (below - below[0]) / (below[-1] - below[0])
     assert (schedule.profile().cdf - exact).abs().max() < 3e-3
 
 
 def test_learned_density_from_noisy_losses_is_close():
-    schedule = fed(lambda s: gaussian_mmse(s, 0.5), noise=0.5, floor=0.0, pivot=inx.FixedPivot(0.2))
+    schedule = fed(lambda s: gaussian_mmse(s, 0.5), noise=0.5, floor=0.0, pivot=0.2)
     profile = schedule.profile()
     exact = 0.25 / (0.25 + profile.sigma**2) * profile.sigma**3 / (profile.sigma**3 + 0.008)
     exact = exact / (exact.sum() * schedule.config.width)
@@ -102,7 +102,7 @@ def test_power_law_without_an_end_is_no_gate():
 
 def test_information_of_binary_data_is_its_entropy():
     """I-MMSE: the integral of mmse / sigma^3 over all noise levels is ln 2 nats per +-1 coordinate."""
-    schedule = fed(inx.BinaryBound(), samples=50_000, bins=512, pivot=inx.FixedPivot(0.0))
+    schedule = fed(inx.BinaryBound(), samples=50_000, bins=512, pivot=0)
     tail = 1 / (2 * 80.0**2)
     assert abs(schedule.summary()["information"] + tail - math.log(2)) < 1e-3
 
@@ -114,7 +114,7 @@ def test_samples_follow_the_table(sampling, backend):
     schedule = inx.InfoNoise(seed=17, sampling=sampling, backend=backend)
     n = 50_000
     sigma = schedule.sample(n)
-    u = schedule.cdf(sigma)
+    u = schedule.table().below(sigma)
     counts = torch.histc(u.float(), 64, 0, 1)
     if sampling == "iid":
         assert stats.chisquare(counts.numpy()).pvalue > 1e-6
@@ -124,14 +124,16 @@ def test_samples_follow_the_table(sampling, backend):
     inside = position - position.floor()
     assert stats.kstest(inside.numpy(), "uniform").pvalue > 1e-6
     again = schedule.sample(n)
-    assert stats.spearmanr(u, schedule.cdf(again)).pvalue > 1e-6 or sampling == "stratified"
+    assert stats.spearmanr(u, schedule.table().below(again)).pvalue > 1e-6 or sampling == "stratified"
 
 
 @pytest.mark.parametrize("backend", ["auto", "eager"])
 def test_ranks_take_turns_in_the_strata(backend):
     """Over all ranks every 1000th of the cdf has one sample; over the draws a rank gets all of them."""
     ranks = [inx.InfoNoise(seed=1, sampling="stratified", rank=r, world=4, backend=backend) for r in range(4)]
-    drawn = torch.stack([torch.stack([s.cdf(s.sample(250)) for _ in range(4)]) for s in ranks])  # [rank, draw, 250]
+    drawn = torch.stack(
+        [torch.stack([s.table().below(s.sample(250)) for _ in range(4)]) for s in ranks]
+    )  # [rank, draw, 250]
     strata = (drawn * 1000).long()
     for draw in strata.transpose(0, 1):
         assert torch.equal(draw.flatten().sort().values, torch.arange(1000))

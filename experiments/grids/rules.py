@@ -1,15 +1,14 @@
 """The grids that are compared: from a network's profile and a number of steps to noise levels."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
 import infonoise_ext as inx
 from infonoise_ext import Profile
-from infonoise_ext.ops import eager
-from infonoise_ext.ops.schemas import SIGNALS
+from infonoise_ext.grids.source import signal_of
 
 from .network import SIGMA_MAX, SIGMA_MIN
 
@@ -33,15 +32,13 @@ Rule = Callable[[Known, int], Tensor]
 def by_order(profile: Profile, order: int) -> Profile:
     """A profile whose "entropy" grid has density (d mmse / d log sigma)^(1 / (order + 1)).
 
-    Order 0 is the measure "mmse", order 1 is "length".
+    Order 0 is the signal "mmse", order 1 is "length".
     """
-    width = (profile.edges[-1] / profile.edges[0]).log() / len(profile.sigma)
-    rise = eager.signal(profile.rate, profile.sigma, width, torch.tensor(SIGNALS.index("mmse")))
-    return replace(profile, rate=rise ** (1 / (order + 1)))
+    return replace(profile, rate=signal_of(profile, "mmse") ** (1 / (order + 1)))
 
 
-def closed(measure: str, blend: float = 0.0) -> Rule:
-    return lambda known, n: inx.info_grid(known.offline, n, measure, blend)
+def closed(signal: str, blend: float = 0.0) -> Rule:
+    return lambda known, n: inx.info_grid(known.offline, n, signal, blend)
 
 
 def second_order(known: Known, n: int) -> Tensor:
@@ -51,13 +48,13 @@ def second_order(known: Known, n: int) -> Tensor:
 def edm_between(known: Known, n: int) -> Tensor:
     """EDM's density in the range that `second_order` finds: what the range alone is worth."""
     levels = second_order(known, n)
-    return inx.edm_grid(n, float(levels[-2]), float(levels[0]))
+    return inx.grids.edm_grid(n, float(levels[-2]), float(levels[0]))
 
 
 EDM, DEFAULT, BEST, RANGE = "EDM, rho 7", "rescaled, half EDM", "order 2, open", "EDM, range of order 2"
 RULES: dict[str, Rule] = {
-    EDM: lambda known, n: inx.edm_grid(n, SIGMA_MIN, SIGMA_MAX),
-    "log-uniform": lambda known, n: inx.log_uniform_grid(n, SIGMA_MIN, SIGMA_MAX),
+    EDM: lambda known, n: inx.grids.edm_grid(n, SIGMA_MIN, SIGMA_MAX),
+    "log-uniform": lambda known, n: inx.grids.edm_grid(n, SIGMA_MIN, SIGMA_MAX, math.inf),
     "entropy": closed("entropy"),
     "rescaled": closed("rescaled"),
     DEFAULT: closed("rescaled", 0.5),

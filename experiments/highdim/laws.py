@@ -1,4 +1,4 @@
-"""Why the steps of `steps` grow or do not: four laws, tables in docs/high-dimension.md.
+"""Why the steps of `steps` grow or do not: four laws, tables in docs/research/high-dimension.md.
 
 python -m experiments.highdim.laws [--short] [--out FILE]; a minute of one core, --short half.
 
@@ -11,23 +11,21 @@ Reduced maps of the exact sampler replace samples, so no number has a Monte Carl
 """
 
 import math
-from functools import partial
 
 from torch import Tensor
 from tqdm import tqdm
 
 import infonoise_ext as inx
 from experiments.script import markdown, run
-from infonoise_ext.interpolant import length_grid, mmse_grid
 
 from .figure import laws_figure
 from .magnet import Magnet
-from .mixture import TwoModes
+from .mixture import Mixture
 from .model import Model
-from .schedules import SCHEDULES, SIGMA_MIN, Schedule, from_mmse, vp
+from .schedules import SCHEDULES, SIGMA_MIN, Schedule, by_order, vp
 from .steps import steps_needed
 
-MODELS = {"mixture": TwoModes, "magnet": Magnet}
+MODELS = {"mixture": Mixture, "magnet": Magnet}
 COLLAPSED = {"VP uniform": "weight", "VE uniform": "within", "InfoGrid rescaled": "weight"}  # which error
 R = [4.0, 2.0, 1.0, 0.5, 0.25, 0.125, 0.0625]
 COLLAPSE_D = {"mixture": [1024, 16384, 262144], "magnet": [1024, 16384]}
@@ -58,27 +56,27 @@ def collapse(name: str, label: str, d: int) -> list[float | None]:
 
 def shares(name: str, d: int) -> list[float]:
     """Shares of the nodes above sqrt(d) / 5 and below 5 s, for the mixture."""
-    model = TwoModes(d)
+    model = Mixture(d)
     nodes = SCHEDULES[name].grid(model)(NODES)[:-1]
     return [_round(float(window.double().mean())) for window in (nodes > math.sqrt(d) / 5, nodes < 5 * model.spread)]
 
 
 def powers(label: str, method: str, order: int, d: int) -> list[int | None]:
     """Steps for the weight and within a mode, from pure noise; Heun in tau with c = 1."""
-    build = partial(length_grid, order=order) if order else mmse_grid
-    return steps_needed(Schedule(from_mmse(build), vp), MODELS[label](d), method)
+    return steps_needed(Schedule(by_order(order), vp), MODELS[label](d), method)
 
 
 def mismatch(top: float) -> list[float]:
     """Error of the mixture's weight, a top in units of sqrt(d), started without and with the mean of the data."""
-    model, grid = TwoModes(MISMATCH_D), inx.log_uniform_grid(MISMATCH_STEPS, SIGMA_MIN, top * math.sqrt(MISMATCH_D))
+    model, end = Mixture(MISMATCH_D), top * math.sqrt(MISMATCH_D)
+    grid = inx.grids.edm_grid(MISMATCH_STEPS, SIGMA_MIN, end, rho=math.inf)
     return [round(model.sampled(grid, "heun", None, centred)[0] - model.p, 4) + 0.0 for centred in (False, True)]
 
 
 def top_80(d: int) -> list[float]:
     """The mixture's weight with EDM's top of 80, started without and with the mean of the data."""
-    grid = inx.edm_grid(TOP_80_STEPS, SIGMA_MIN, 80.0)
-    return [round(TwoModes(d).sampled(grid, "euler", None, centred)[0], 3) for centred in (False, True)]
+    grid = inx.grids.edm_grid(TOP_80_STEPS, SIGMA_MIN, 80.0)
+    return [round(Mixture(d).sampled(grid, "euler", None, centred)[0], 3) for centred in (False, True)]
 
 
 def _round(value: float) -> float:

@@ -15,13 +15,12 @@ from torch import Tensor
 
 from infonoise_ext import oracle
 
-from .model import Model
+from .model import LARGE, Model
 
 _Z = torch.linspace(-6.0, 6.0, 121, dtype=torch.float64)
 _SHARE = (-0.5 * _Z.square()).exp() / (-0.5 * _Z.square()).exp().sum()
 _STEP, _REACH = 1.3, 7.0  # of the lattice of m in units of (d beta)^(-1/2): its rule errs by 2 exp(-2 pi^2 / 1.3^2)
 _STRIDE, _NEGLIGIBLE = 8, 50.0
-_LARGE = 1e12
 
 
 class Magnet(Model):
@@ -74,4 +73,4 @@ class Magnet(Model):
 
     def mmse(self, sigma: Tensor) -> Tensor:
         """The oracle's limit of large d."""
-        return self.oracle.asymptotic_mmse(sigma.clamp(max=_LARGE))
+        return self.oracle.asymptotic_mmse(sigma.clamp(max=LARGE))

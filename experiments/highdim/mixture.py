@@ -7,24 +7,28 @@ that `sample_ode` runs on it as on the d-dimensional samples, without Monte Carl
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from .model import Model
+from infonoise_ext import oracle
 
-_Z = torch.linspace(-9.0, 9.0, 901, dtype=torch.float64)
-_SETTLED = 80.0  # sech^2 of the log odds is below 1e-17 there
+from .model import LARGE, Model
 
 
 @dataclass(frozen=True)
-class TwoModes(Model):
+class Mixture(Model):
     d: int
     p: float = 0.8
     s: float = 0.5
     m: float = 1.0
 
     typical = torch.zeros(1, dtype=torch.float64)
+
+    @cached_property
+    def oracle(self) -> oracle.TwoModes:
+        return oracle.TwoModes(self.d, self.p, self.s, self.m)
 
     @property
     def spread(self) -> float:
@@ -33,10 +37,6 @@ class TwoModes(Model):
     @property
     def most_steps(self) -> int:
         return max(1024, 32 * math.isqrt(self.d))
-
-    @property
-    def bias(self) -> float:
-        return 0.5 * math.log(self.p / (1 - self.p))
 
     @property
     def mean(self) -> Tensor:
@@ -49,7 +49,7 @@ class TwoModes(Model):
         variance = sigma.square() + self.s**2
         own = self.s**2 / variance
         mu = self.m * math.sqrt(self.d)
-        mode = (1 - own) * mu * torch.tanh(y[:, 0] * mu / variance + self.bias)
+        mode = (1 - own) * mu * torch.tanh(y[:, 0] * mu / variance + self.oracle.field)
         return torch.stack((own * y[:, 0] + mode, own * y[:, 1]), 1)
 
     def side(self, y: Tensor) -> Tensor:
@@ -61,13 +61,7 @@ class TwoModes(Model):
 
     def mmse_parts(self, sigma: Tensor) -> tuple[Tensor, Tensor]:
         """mmse [n] of the place within a mode, and of the mode, for sigma [n] in (0, inf]."""
-        shrink = 1 / (1 + (self.s / sigma).square())
-        gamma = self.d * self.m**2 / (self.s**2 + sigma.square())
-        # E sech^2 of the log odds L given L's law p N(G + h, G) + (1 - p) N(h - G, G), tilted to N(h, G).
-        root = gamma.clamp(max=_SETTLED).sqrt().unsqueeze(1)
-        sech = ((self.bias + root * _Z).cosh().reciprocal() * (-0.5 * _Z.square()).exp()).sum(1)
-        spread = 2 * math.sqrt(self.p * (1 - self.p) / (2 * math.pi)) * (_Z[1] - _Z[0]) * sech * (-0.5 * gamma).exp()
-        return self.d * self.s**2 * shrink, self.d * self.m**2 * shrink.square() * spread
+        return self.oracle.mmse_parts(sigma.clamp(max=LARGE))
 
     def mmse(self, sigma: Tensor) -> Tensor:
-        return sum(self.mmse_parts(sigma))
+        return self.oracle.mmse(sigma.clamp(max=LARGE))

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from infonoise_ext.interpolant import Interpolant, sample_ode
 
+LARGE = 1e12  # a noise level that is as good as infinite
 _REACH, _POINTS, _ROUNDS = 9.0, 9, 7  # the border between the modes is found to 18 / 8^7 = 9e-6
 
 

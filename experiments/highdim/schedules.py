@@ -3,24 +3,17 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
 import infonoise_ext as inx
-from infonoise_ext.interpolant import (
-    Interpolant,
-    Linear,
-    dilated_ve_grid,
-    dilated_vp_grid,
-    length_grid,
-    merged_grid,
-    mmse_grid,
-    uniform_grid,
-)
+from infonoise_ext.grids import edm_grid, merged_grid
+from infonoise_ext.interpolant import Interpolant, Linear
 
+from .dilated import dilated_ve_grid, dilated_vp_grid, uniform_grid
 from .model import Model
 
 SIGMA_MIN, TOP = 0.002, 10.0  # a finite grid goes from TOP sqrt(d) to SIGMA_MIN
@@ -43,7 +36,7 @@ class Rate:
 
 @cache
 def exact_rate(model: Model, split: bool) -> Rate:
-    """The entropy rate; split gives each feature's part of the rescaled measure the same total."""
+    """The entropy rate; split gives each feature's part of the rescaled signal the same total."""
     edges = torch.logspace(math.log10(SIGMA_MIN), math.log10(TOP * model.d**0.5), BINS + 1, dtype=torch.float64)
     sigma = (edges[1:] * edges[:-1]).sqrt()
     if not split:
@@ -60,12 +53,14 @@ def tabled_mmse(model: Model) -> Callable[[Tensor], Tensor]:
     return lambda sigma: torch.from_numpy(np.interp(sigma.log().numpy(), logs.numpy(), values.numpy()))
 
 
-def from_mmse(build: Callable[..., Tensor]) -> Callable[[Model], Grids]:
-    return lambda model: lambda n: build(tabled_mmse(model), n)
+def by_order(order: int) -> Callable[[Model], Grids]:
+    """From inf, the n - 1 levels of the open grid of the exact mmse, and 0."""
+    start = torch.tensor([math.inf])
+    return lambda model: lambda n: torch.cat((start, inx.open_grid(tabled_mmse(model), n - 1, order)))
 
 
-def info(measure: str, blend: float = 0.0, split: bool = False) -> Callable[[Model], Grids]:
-    return lambda model: lambda n: inx.info_grid(exact_rate(model, split), n, measure, blend)
+def info(signal: str, blend: float = 0.0, split: bool = False) -> Callable[[Model], Grids]:
+    return lambda model: lambda n: inx.info_grid(exact_rate(model, split), n, signal, blend)
 
 
 def vp(d: int) -> float:
@@ -100,9 +95,9 @@ SCHEDULES = {
     "VP dilated, kappa 3": Schedule(lambda model: lambda n: dilated_vp_grid(n, model.d), vp),
     "VE dilated, kappa 3": Schedule(lambda model: lambda n: dilated_ve_grid(n, model.d), math.sqrt),
     "VP + VE merged": Schedule(lambda model: lambda n: merged_grid(n, model.d), math.sqrt),
-    "EDM, top 80, not centred": Schedule(lambda model: lambda n: inx.edm_grid(n, SIGMA_MIN, 80.0), centred=False),
-    "EDM, top 10 sqrt(d)": Schedule(lambda model: lambda n: inx.edm_grid(n, SIGMA_MIN, TOP * model.d**0.5)),
-    "log-uniform": Schedule(lambda model: lambda n: inx.log_uniform_grid(n, SIGMA_MIN, TOP * model.d**0.5)),
+    "EDM, top 80, not centred": Schedule(lambda model: lambda n: edm_grid(n, SIGMA_MIN, 80.0), centred=False),
+    "EDM, top 10 sqrt(d)": Schedule(lambda model: lambda n: edm_grid(n, SIGMA_MIN, TOP * model.d**0.5)),
+    "log-uniform": Schedule(lambda model: lambda n: edm_grid(n, SIGMA_MIN, TOP * model.d**0.5, math.inf)),
     "InfoGrid entropy": Schedule(info("entropy")),
     "InfoGrid rescaled": Schedule(info("rescaled")),
     "InfoGrid rescaled, half EDM": Schedule(info("rescaled", blend=0.5)),
@@ -111,11 +106,9 @@ SCHEDULES = {
     "InfoGrid length": Schedule(info("length")),
     "InfoGrid length, half EDM": Schedule(info("length", blend=0.5)),
     "open grid": Schedule(lambda model: lambda n: inx.open_grid(exact_rate(model, False), n)),
-    "mmse grid": Schedule(from_mmse(mmse_grid), vp),
-    "mmse grid, c = sqrt(d)": Schedule(from_mmse(mmse_grid), math.sqrt, methods=("heun",)),
-    "length grid": Schedule(from_mmse(length_grid), vp),
-    "length grid, order 2": Schedule(from_mmse(partial(length_grid, order=2)), vp),
-    "length grid, order 2, c = sqrt(d)": Schedule(
-        from_mmse(partial(length_grid, order=2)), math.sqrt, methods=("heun",)
-    ),
+    "mmse grid": Schedule(by_order(0), vp),
+    "mmse grid, c = sqrt(d)": Schedule(by_order(0), math.sqrt, methods=("heun",)),
+    "length grid": Schedule(by_order(1), vp),
+    "length grid, order 2": Schedule(by_order(2), vp),
+    "length grid, order 2, c = sqrt(d)": Schedule(by_order(2), math.sqrt, methods=("heun",)),
 }

@@ -1,4 +1,4 @@
-"""Steps that each grid needs in d dimensions, on two exact models: tables in docs/high-dimension.md.
+"""Steps that each grid needs in d dimensions, on two exact models: tables in docs/research/high-dimension.md.
 
 python -m experiments.highdim.steps [--short] [--out FILE]; five minutes of one core, --short one.
 Reduced maps of the exact sampler replace samples, so no number has a Monte Carlo error and there is no seed.
@@ -15,16 +15,16 @@ from experiments.script import markdown, run
 from .figure import steps_figure
 from .ladder import exponent, least_steps
 from .magnet import Magnet
-from .mixture import TwoModes
+from .mixture import Mixture
 from .model import Model
 from .schedules import SCHEDULES, Schedule
 
 DIMENSIONS = [64, 256, 1024, 4096, 16384, 65536]
 MODELS = {
-    "mixture": (TwoModes, DIMENSIONS),
+    "mixture": (Mixture, DIMENSIONS),
     "magnet": (Magnet, DIMENSIONS),
-    "mixture, s = 1, p = 0.6": (partial(TwoModes, s=1.0, p=0.6), DIMENSIONS[::2]),
-    "mixture, s = 0.25, p = 0.9": (partial(TwoModes, s=0.25, p=0.9), DIMENSIONS[::2]),
+    "mixture, s = 1, p = 0.6": (partial(Mixture, s=1.0, p=0.6), DIMENSIONS[::2]),
+    "mixture, s = 0.25, p = 0.9": (partial(Mixture, s=0.25, p=0.9), DIMENSIONS[::2]),
 }
 ROBUST = [
     "VP + VE merged",

@@ -1,4 +1,4 @@
-"""Where 18-step grids have their nodes, over profiles of models and of real data, for docs/method.md.
+"""Where 18-step grids have their nodes, over profiles of models and of real data, for docs/research/method.md.
 
 python -m experiments.method.grids [--short] [--out FILE]; a minute on one busy core, --short half of one.
 """
@@ -25,7 +25,7 @@ GRIDS = {"EDM": "black"} | COLOURS | {"default": "#CC79A7", "open": "#8C6D31"}
 def grid(name: str, profile: Profile) -> Tensor:
     """[STEPS] noise levels above 0, descending."""
     if name == "EDM":
-        return inx.edm_grid(STEPS, LOW, HIGH)[:-1]
+        return inx.grids.edm_grid(STEPS, LOW, HIGH)[:-1]
     if name == "open":
         return inx.open_grid(profile, STEPS)[:-1]
     return (inx.info_grid(profile, STEPS) if name == "default" else inx.info_grid(profile, STEPS, name, 0.0))[:-1]

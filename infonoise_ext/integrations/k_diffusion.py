@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ..channel import clean_error
 from ..curves.weights import EDMWeight
-from ..grids.info import HasProfile, info_grid
+from ..grids import info_grid
+from ..grids.source import HasProfile
 from ..state.profile import Profile
 
 

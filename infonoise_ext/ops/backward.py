@@ -1,21 +1,29 @@
 """What the ops do in backward, where activation checkpointing computes its region again: record and draw nothing.
 
-For the ops that Python implements and for eager calls; csrc/ops.h has the same for the compiled ops.
+The ops ask, and nobody above them; csrc/checks.h has the same for the compiled ones.
 """
 
 from __future__ import annotations
+
+import warnings
 
 import torch
 from torch import Tensor
 
 from .schemas import COUNTERS
 
-RECOMPUTED = COUNTERS.index("recomputed")
+_RECOMPUTED = COUNTERS.index("recomputed")
 
 
 def in_backward() -> bool:
     """Whether this thread runs backward; False while a compiler traces, since the op asks again when it runs."""
     return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
+
+
+def warn_in_backward(stacklevel: int = 3) -> None:
+    """Say that `observe` records nothing here. The compiled ops cannot: so the caller of any op does."""
+    if in_backward():
+        warnings.warn("observe was called during backward and records nothing there", stacklevel=stacklevel)
 
 
 def refuse_in_backward(name: str, samples: int) -> None:
@@ -30,7 +38,7 @@ def refuse_in_backward(name: str, samples: int) -> None:
 
 def count_recomputed_(counters: Tensor, sigma: Tensor, group: Tensor | None) -> None:
     """Count a batch as recomputed, every sample in its group; those of unknown groups in group 0."""
-    column = counters[:, RECOMPUTED]
+    column = counters[:, _RECOMPUTED]
     if group is None:
         column[0] += sigma.numel()
         return

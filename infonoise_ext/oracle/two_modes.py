@@ -156,9 +156,15 @@ class TwoModes(Oracle):
     def _snr(self, sigma: Tensor) -> Tensor:
         return self.dim * self.m**2 / (self.std**2 + sigma.square())
 
+    def mmse_parts(self, sigma: Tensor | float) -> tuple[Tensor, Tensor]:
+        """What `mmse` is the sum of: the place within a mode, and the mode; arguments and shapes as `mmse`."""
+        sigma = positive("sigma", sigma)
+        mode = self.dim * (self.m * self._shrink(sigma)).square() * sign_mmse(self._snr(sigma), self.p)
+        return self._within.mmse(sigma), mode
+
     def _mmse(self, sigma: Tensor) -> Estimate:
-        modes = self.dim * (self.m * self._shrink(sigma)).square() * sign_mmse(self._snr(sigma), self.p)
-        return without_error(self._within._mmse(sigma).value + modes)
+        within, mode = self.mmse_parts(sigma)
+        return without_error(within + mode)
 
     def _entropy(self, sigma: Tensor) -> Estimate:
         mode = sign_entropy(self._snr(sigma), self.p) - self._untold

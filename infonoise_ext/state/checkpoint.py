@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..curves.arguments import refuse
 from ..curves.weights import unit_weight
-from ..ops.schemas import COUNTERS, STATS, STATUSES
+from ..ops.schemas import COUNTERS, LAYOUT, STATUSES
 from . import files
 from .config import InfoNoiseConfig
 from .profile import FORMAT as PROFILE_FORMAT
@@ -106,17 +106,8 @@ def _checked(saved: dict[str, Any]) -> dict[str, Tensor]:
     if tensors["ring"].dim() != 3:
         raise ValueError(f"ring has shape {list(tensors['ring'].shape)}, but must be [G, K, C]")
     groups, bins, capacity = tensors["ring"].shape
-    wanted = {
-        "ring": ((groups, bins, capacity), torch.float32),
-        "count": ((groups, bins), torch.int64),
-        "mmse": ((groups, bins), torch.float64),
-        "cdf": ((groups, bins + 1), torch.float64),
-        "stats": ((groups, len(STATS)), torch.float64),
-        "counters": ((groups, len(COUNTERS)), torch.int64),
-        "rng": ((2,), torch.int64),
-        "edges": ((bins + 1,), torch.float64),
-    }
-    for name, (shape, dtype) in wanted.items():
+    wanted = {name: (LAYOUT[name].sizes(G=groups, K=bins, C=capacity), LAYOUT[name].dtype) for name in MUTABLE}
+    for name, (shape, dtype) in (wanted | {"edges": ((bins + 1,), torch.float64)}).items():
         tensor = tensors[name]
         if tensor.shape != shape or tensor.dtype != dtype:
             raise ValueError(f"{name} is {tensor.dtype} {list(tensor.shape)}, but must be {dtype} {list(shape)}")

@@ -10,8 +10,8 @@ import pytest
 import torch
 from scipy import integrate
 
-from infonoise_ext.curves.bounds import BinaryBound, GaussianBound, OneHotBound
-from infonoise_ext.curves.weights import EDMWeight, UnitWeight, as_weight, evaluate_weight
+from infonoise_ext.curves.bounds import BinaryBound, GaussianBound
+from infonoise_ext.curves.weights import EDMWeight, as_weight, evaluate, unit_weight
 
 SIGMAS = 6.0  # two-sided false-alarm rate 2e-9 per Monte Carlo comparison
 
@@ -43,7 +43,7 @@ def test_edm_weight_survives_where_the_quotient_does_not() -> None:
     np.testing.assert_allclose(w.numpy(), [1e36, 1e6], rtol=1e-6)
 
 
-@pytest.mark.parametrize("weight", [EDMWeight(0.5), UnitWeight()], ids=repr)
+@pytest.mark.parametrize("weight", [EDMWeight(0.5), unit_weight], ids=["EDM", "unit"])
 def test_weights_trace_whole(weight, generator) -> None:
     """One graph, the same numbers."""
     sigma = _log_sigma(generator, 10).exp().float()
@@ -53,14 +53,13 @@ def test_weights_trace_whole(weight, generator) -> None:
 
 
 def test_unit_weight_is_what_none_means(generator) -> None:
-    """Ones of sigma's dtype, also through `as_weight` and `evaluate_weight`."""
+    """Ones of sigma's dtype, also through `as_weight`."""
     sigma = _log_sigma(generator, 3).exp().float()
-    assert torch.equal(UnitWeight()(sigma), torch.ones(3))
-    assert as_weight(None) == UnitWeight()
-    assert evaluate_weight(None, sigma).tolist() == [1.0, 1.0, 1.0]
+    assert torch.equal(unit_weight(sigma), torch.ones(3))
+    assert as_weight(None) is unit_weight
 
 
-def test_evaluate_weight_calls_in_float64(generator) -> None:
+def test_weight_is_called_in_float64(generator) -> None:
     """The callable sees float64 and may return a tensor, an array or a list."""
     sigma = _log_sigma(generator, 20).exp().float().requires_grad_()
     seen = []
@@ -69,34 +68,33 @@ def test_evaluate_weight_calls_in_float64(generator) -> None:
         seen.append(s.dtype)
         return (1.0 + s).float()
 
-    w = evaluate_weight(weight, sigma)
+    w = evaluate("weight", weight, sigma, positive=True)
     assert seen == [torch.float64]
     assert w.dtype == torch.float64
     assert not w.requires_grad
     expected = 1.0 + sigma.detach().double()
     torch.testing.assert_close(w, expected, rtol=1e-6, atol=0.0)
     for give in (lambda s: (1.0 + s).numpy(), lambda s: (1.0 + s).tolist()):
-        torch.testing.assert_close(evaluate_weight(give, sigma), expected, rtol=0.0, atol=0.0)
+        torch.testing.assert_close(evaluate("weight", give, sigma, positive=True), expected, rtol=0.0, atol=0.0)
 
 
 @pytest.mark.parametrize(
     ("weight", "message"),
     [
-        (2.0, "weight must be None or a callable"),
-        (lambda s: None, "weight must return a tensor"),
-        (lambda s: "unit", "weight must return a tensor"),
-        (lambda s: 1.0, r"weight must return the shape of sigma, \(3,\), got \(\)"),
-        (lambda s: s[:-1], "weight must return the shape"),
-        (lambda s: s - 2.0, "weight must return finite values above 0, got -1.0 at sigma = 1.0"),
-        (lambda s: 0.0 * s, "weight must return finite values above 0"),
-        (lambda s: s / 0.0, "weight must return finite values above 0, got inf"),
-        (lambda s: s * math.nan, "weight must return finite values above 0, got nan"),
+        (lambda s: None, r"weight\(sigma\) is None, but must be a tensor"),
+        (lambda s: "unit", r"weight\(sigma\) is 'unit', but must be a tensor"),
+        (lambda s: 1.0, r"the shape of weight\(sigma\) is \[\], but must be that of sigma, \[3\]"),
+        (lambda s: s[:-1], r"shape of weight\(sigma\) is \[2\]"),
+        (lambda s: s - 2.0, r"weight\(1\) is -1.0, but must be finite and above 0"),
+        (lambda s: 0.0 * s, r"weight\(1\) is 0.0, but must be finite and above 0"),
+        (lambda s: s / 0.0, r"weight\(1\) is inf, but must be finite"),
+        (lambda s: s * math.nan, r"weight\(1\) is nan, but must be finite"),
     ],
 )
-def test_evaluate_weight_refuses(weight, message: str) -> None:
+def test_bad_weights_are_refused(weight, message: str) -> None:
     """What is not a positive table of sigma's shape is refused by name."""
     with pytest.raises(ValueError, match=message):
-        evaluate_weight(weight, torch.tensor([1.0, 2.0, 3.0]))
+        evaluate("weight", weight, torch.tensor([1.0, 2.0, 3.0]), positive=True)
 
 
 def test_gaussian_bound_is_the_posterior_variance() -> None:
@@ -207,7 +205,7 @@ def test_binary_bound_is_mirrored_by_p_and_shifted_by_nothing(generator) -> None
 def test_one_hot_bound_matches_quadrature(classes: int) -> None:
     """A coordinate is on once in `classes`; any float dtype in, float64 out."""
     sigma = torch.tensor([0.1, 0.4, 1.0, 6.0])
-    got = OneHotBound(classes, low=0.0, high=1.0)(sigma)
+    got = BinaryBound.one_hot(classes, low=0.0, high=1.0)(sigma)
     expected = [_binary_mmse(0.0, 1.0, 1.0 / classes, float(s)) for s in sigma]
     assert got.dtype == torch.float64
     np.testing.assert_allclose(got.numpy(), expected, rtol=1e-8)
@@ -220,7 +218,7 @@ def test_one_hot_bound_lies_above_the_joint_mmse(sigma: float, generator) -> Non
     label = torch.randint(classes, (n,), generator=generator)
     x = 2.0 * torch.nn.functional.one_hot(label, classes).double() - 1.0
     y = x + sigma * torch.randn(n, classes, dtype=torch.float64, generator=generator)
-    bound = OneHotBound(classes)(torch.tensor(sigma)).item()
+    bound = BinaryBound.one_hot(classes)(torch.tensor(sigma)).item()
     joint = 2.0 * torch.softmax(2.0 * y / sigma**2, 1) - 1.0
     alone = torch.tanh(y / sigma**2 - 0.5 * math.log(classes - 1))
     losses = [(guess - x).square().mean(1) for guess in (joint, alone)]
@@ -229,21 +227,26 @@ def test_one_hot_bound_lies_above_the_joint_mmse(sigma: float, generator) -> Non
     assert abs(losses[1].mean().item() - bound) < error[1]
 
 
+def test_weight_is_none_or_a_callable() -> None:
+    with pytest.raises(ValueError, match=r"weight is 2\.0, but must be None or a callable"):
+        as_weight(2.0)
+
+
 @pytest.mark.parametrize(
     ("make", "name"),
     [
-        (lambda: EDMWeight(0.0), "sigma_data must be a finite number above 0, got 0.0"),
+        (lambda: EDMWeight(0.0), "sigma_data is 0.0, but must be a finite number above 0"),
         (lambda: EDMWeight(math.nan), "sigma_data"),
         (lambda: EDMWeight(None), "sigma_data"),
         (lambda: GaussianBound(-1.0), "std"),
         (lambda: GaussianBound(math.inf), "std"),
         (lambda: BinaryBound(1.0, 1.0), "high"),
         (lambda: BinaryBound(math.nan, 1.0), "low"),
-        (lambda: BinaryBound(p=0.0), "p must"),
-        (lambda: BinaryBound(p=1.0), "p must"),
-        (lambda: OneHotBound(1), "classes"),
-        (lambda: OneHotBound(2.5), "classes"),
-        (lambda: OneHotBound(3, 1.0, 0.0), "high"),
+        (lambda: BinaryBound(p=0.0), "p is 0.0"),
+        (lambda: BinaryBound(p=1.0), "p is 1.0"),
+        (lambda: BinaryBound.one_hot(1), "classes"),
+        (lambda: BinaryBound.one_hot(2.5), "classes"),
+        (lambda: BinaryBound.one_hot(3, 1.0, 0.0), "high"),
     ],
 )
 def test_bad_arguments_are_named(make, name: str) -> None:

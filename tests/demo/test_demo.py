@@ -156,7 +156,7 @@ def test_importance_weights_leave_the_objective_alone():
     expected = 100_000 * schedule.probability
     assert ((counts - expected).abs() < 5.5 * expected.sqrt() + 1).all()  # false alarm below 1e-6
     fine, width = bound.log_grid(arms.SIGMA_MIN, arms.SIGMA_MAX, 2000)
-    assert (schedule.pdf(fine) * fine).sum().item() * width == pytest.approx(1)
+    assert (schedule.table().density(fine) * fine).sum().item() * width == pytest.approx(1)
 
 
 def test_importance_probability_is_the_root_mean_square():

@@ -29,7 +29,9 @@ def use(schedule):
     twin = copy.deepcopy(schedule)
     twin.reset()
     twin.load_state_dict(schedule.state_dict())
-    last = [twin.sample(3), inx.info_grid(twin, 4), twin.cdf(sigma), twin.pdf(sigma), twin.icdf(sigma.clamp(max=1))]
+    table = twin.table()
+    last = [twin.sample(3), inx.info_grid(twin, 4)]
+    last += [table.below(sigma), table.density(sigma), table.level(sigma.clamp(max=1))]
     return [
         sigma,
         *last,
@@ -110,12 +112,13 @@ def test_rebinning_keeps_float32_under_other_defaults(backend):
 def test_triton_draws_float32_under_other_defaults():
     pytest.importorskip("triton")
     schedule = inx.InfoNoise(backend="triton", **OPTIONS)
-    expected = [schedule.sample(5), schedule.icdf(torch.tensor([0.5])), schedule.advance(torch.ones(3), torch.ones(3))]
+    one, half = torch.ones(3), torch.tensor([0.5])
+    expected = [schedule.sample(5), schedule.table().level(half), schedule.advance(one, one)]
     again = inx.InfoNoise(backend="triton", **OPTIONS)
     torch.set_default_dtype(torch.float64)
     try:
         half, one = torch.tensor([0.5], dtype=torch.float32), torch.ones(3, dtype=torch.float32)
-        got = [again.sample(5), again.icdf(half), again.advance(one, one)]
+        got = [again.sample(5), again.table().level(half), again.advance(one, one)]
     finally:
         torch.set_default_dtype(torch.float32)
     for a, b in zip(got, expected, strict=True):
@@ -133,7 +136,7 @@ def test_a_sigma_on_an_edge_belongs_to_the_bin_above(bins, low, high, backend):
     assert schedule.state.count[0].tolist() == [1] * (bins - 1) + [2]
     schedule.observe(below, torch.ones(bins + 1))
     assert schedule.state.count[0].tolist() == [3] + [2] * (bins - 2) + [3]
-    assert schedule.icdf(torch.tensor([0.0, 1.0])).tolist() == edges[[0, -1]].tolist()
+    assert schedule.table().level(torch.tensor([0.0, 1.0])).tolist() == edges[[0, -1]].tolist()
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -142,7 +145,7 @@ def test_gradients_functions_and_one_sample(backend):
     leaf = torch.tensor([0.7], requires_grad=True)
     schedule.observe(leaf, leaf * 2)
     assert not schedule.advance(leaf * 1, leaf).requires_grad
-    assert not schedule.icdf(leaf).requires_grad
+    assert not schedule.table().level(leaf).requires_grad
 
     def loss(w, x):
         error = (w * x).square()

@@ -43,7 +43,7 @@ CONFIGS = st.fixed_dictionaries(
         "ema": st.sampled_from([0.5, 0.9, 1.0]),
         "smooth": st.sampled_from([0.0, 0.7]),
         "floor": st.sampled_from([0.0, 0.05]),
-        "pivot": st.sampled_from([inx.Onset(), inx.PowerLaw(), inx.FixedPivot(0.0), inx.FixedPivot(0.5)]),
+        "pivot": st.sampled_from([inx.Onset(), inx.PowerLaw(), 0, 0.5]),
         "sampling": st.sampled_from(["iid", "stratified"]),
         "signal": st.sampled_from(SIGNALS),
     }

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import infonoise_ext as inx
 from infonoise_ext import oracle
+from infonoise_ext.grids import principal_components
 
 RANGE = {"sigma_min": 0.01, "sigma_max": 50.0}
 
@@ -253,17 +254,17 @@ def test_principal_components_span_those_of_the_exact_covariance(n):
     dim, deviation = 30, torch.cat((torch.full((3,), 300.0), torch.ones(27)))
     rotation = torch.linalg.qr(torch.randn(dim, dim)).Q
     data = 5 + (torch.randn(n, dim) * deviation) @ rotation.T
-    basis = inx.principal_components(data.view(n, 5, 6))
+    basis = principal_components(data.view(n, 5, 6))
     assert basis.shape == (dim, 3)
     torch.testing.assert_close(basis.T @ basis, torch.eye(3), rtol=0, atol=1e-5)
     assert torch.linalg.svdvals(rotation[:, :3].T @ basis).min() > 0.8
     centred = data - data.mean(0)
     best = torch.linalg.svdvals(centred)[:2].square().sum()
-    assert float((centred @ inx.principal_components(data, 2)).square().sum() / best) == pytest.approx(1, rel=1e-5)
+    assert float((centred @ principal_components(data, 2)).square().sum() / best) == pytest.approx(1, rel=1e-5)
 
 
 def test_principal_components_of_two_modes_is_their_direction():
-    basis = inx.principal_components(oracle.TwoModes(100).sample(300))
+    basis = principal_components(oracle.TwoModes(100).sample(300))
     assert basis.shape == (100, 1)
     assert basis.dtype == torch.float64
     assert abs(float(basis.sum()) / 10) > 0.99
@@ -282,4 +283,4 @@ def test_principal_components_of_two_modes_is_their_direction():
 )
 def test_bad_arguments_of_principal_components_are_named(data, r, message):
     with pytest.raises(ValueError, match=message):
-        inx.principal_components(data, r)
+        principal_components(data, r)

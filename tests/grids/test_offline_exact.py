@@ -40,11 +40,11 @@ class Measured:
         """An mmse that other samples could have given."""
         return (self.mmse + self.deviation * (self.root @ torch.randn(LEVELS, dtype=torch.float64))).clamp(min=0)
 
-    def nodes(self, mmse, measure, blend):
+    def nodes(self, mmse, signal, blend):
         """Logarithms of the nodes of a grid that depend on the mmse."""
         e = self.exact
         profile = inx.Profile.from_mmse(e.edges, e.sigma, mmse, e.standard_error, e.count)
-        return inx.info_grid(profile, 9, measure, blend)[1:-2].double().log()
+        return inx.info_grid(profile, 9, signal, blend)[1:-2].double().log()
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -87,12 +87,12 @@ def test_one_noise_for_all_levels_tells_neighbours_apart(measured):
     assert (together / apart).median() < 0.3
 
 
-@pytest.mark.parametrize("measure", ["entropy", "rescaled", "mmse", "length"])
+@pytest.mark.parametrize("signal", ["entropy", "rescaled", "mmse", "length"])
 @pytest.mark.parametrize("blend", [0.0, 0.5])
-def test_grid_is_the_exact_one(measured, measure, blend):
+def test_grid_is_the_exact_one(measured, signal, blend):
     """Every node, against the spread of a parametric bootstrap, of CHUNKS - 1 degrees of freedom."""
-    draws = torch.stack([measured.nodes(measured.draw(), measure, blend) for _ in range(120)])
-    off = measured.nodes(measured.mmse, measure, blend) - measured.nodes(measured.exact.mmse, measure, blend)
+    draws = torch.stack([measured.nodes(measured.draw(), signal, blend) for _ in range(120)])
+    off = measured.nodes(measured.mmse, signal, blend) - measured.nodes(measured.exact.mmse, signal, blend)
     spread = draws.std(0)
     assert (off.abs() < stats.t.isf(FALSE_ALARM / (2 * len(off)), CHUNKS - 1) * spread + 1e-6).all()
     assert (spread < 0.05).all()
@@ -105,7 +105,7 @@ def test_split_grid_keeps_its_share_of_nodes_for_the_modes_in_any_dimension():
         model, top = oracle.TwoModes(dim), 10 * math.sqrt(dim)
         data = model.sample(400)
         parts = inx.offline_profile(
-            model.denoise, data, 48, features=inx.principal_components(data), error="sum", sigma_max=top
+            model.denoise, data, 48, features=inx.grids.principal_components(data), error="sum", sigma_max=top
         )
         measured = upper_share(inx.info_grid(parts, 200, blend=0.0), dim)
         split[dim] = upper_share(inx.info_grid(exact_parts(model, parts[0]), 200, blend=0.0), dim)

@@ -5,10 +5,11 @@ import math
 import pytest
 import scipy.stats
 import torch
+from scipy import special
 
 import infonoise_ext as inx
 from infonoise_ext import oracle
-from infonoise_ext.interpolant import mmse_grid, sample_ode
+from infonoise_ext.interpolant import sample_ode
 
 
 @pytest.mark.parametrize("order", [0, 0.5, 1, 2, 3])
@@ -27,13 +28,45 @@ def test_on_a_gaussian_nodes_are_quantiles_of_a_beta(order, n):
     assert grid[-1] == 0
 
 
-def test_order_0_is_the_mmse_grid_without_its_start():
-    """On modes, whose exact mmse `mmse_grid` inverts by bisection; its step from inf ends where this one starts."""
+def gaussian_mmse(std):
+    return lambda sigma: std**2 / (1 + (std / sigma).square())
+
+
+@pytest.mark.parametrize(("order", "rtol"), [(0, 1e-5), (0.5, 1e-5), (1, 3e-6), (2, 1e-4), (5, 1e-4)])
+@pytest.mark.parametrize("n", [1, 49, 2999])
+def test_of_a_callable_mmse_levels_are_those_of_all_noise(order, n, rtol):
+    """As above, but from sigma = 0 to infinity; the upper half by symmetry, for x there is too near 1."""
+    std, q = 0.7, 1 / (order + 1)
+    grid = inx.open_grid(gaussian_mmse(std), n, order)
+    share = torch.arange(n, 0, -1, dtype=torch.float64).numpy() / (n + 1)
+    x, rest = (torch.from_numpy(special.betaincinv(q, q, side)) for side in (share, 1 - share))
+    torch.testing.assert_close(grid[:-1].double(), std * (x / rest).sqrt(), rtol=rtol, atol=0)
+    assert (grid.dtype, grid.shape, float(grid[-1])) == (torch.float32, (n + 1,), 0)
+
+
+@pytest.mark.parametrize("order", [0, 1, 2])
+def test_a_callable_mmse_gives_the_levels_of_its_profile(order):
+    """On modes. A profile takes what is near the rounding of its mmse for flat: at order 2 that is 3% of the way."""
     model = oracle.TwoModes(64)
-    exact = mmse_grid(lambda sigma: model.mmse(sigma) if sigma.isfinite().all()
-                      else torch.tensor([model.total_variance], dtype=torch.float64), 11)[1:]  # fmt: skip
-    grid = inx.open_grid(model.profile(1e-3, 1e6, bins=4096), 10, order=0)
-    torch.testing.assert_close(grid.double(), exact, rtol=2e-3, atol=0)
+    grid = inx.open_grid(model.profile(1e-6, 1e7, bins=4096), 10, order)
+    torch.testing.assert_close(inx.open_grid(model.mmse, 10, order), grid, rtol=4e-2 if order == 2 else 2e-3, atol=0)
+
+
+def test_order_0_has_equal_decrements_of_the_mmse():
+    model = oracle.TwoModes(64)
+    m = model.mmse(inx.open_grid(model.mmse, 10, order=0)[:-1].double())
+    expected = model.total_variance * torch.arange(10, 0, -1, dtype=torch.float64) / 11
+    torch.testing.assert_close(m, expected, rtol=1e-5, atol=0)
+
+
+def test_several_sources_have_equal_shares():
+    """Of two Gaussians far apart, half of the levels of order 0 are those of each; a profile is as good as its mmse."""
+    small, large = gaussian_mmse(1e-3), gaussian_mmse(1e3)
+    grid = inx.open_grid([small, large], 7, order=0)
+    torch.testing.assert_close(grid[4:-1], inx.open_grid(small, 3, order=0)[:-1], rtol=1e-4, atol=0)
+    torch.testing.assert_close(grid[:3], inx.open_grid(large, 3, order=0)[:-1], rtol=1e-4, atol=0)
+    profile = oracle.Gaussian(1, 1e3).profile(1e-3, 1e9, bins=4096)
+    torch.testing.assert_close(inx.open_grid([small, profile], 7, order=0), grid, rtol=3e-3, atol=0)
 
 
 def test_length_grid_of_a_closed_range_is_order_1():
@@ -46,7 +79,7 @@ def test_range_of_the_profile_moves_levels_little():
     """They move in when it is cut, by the share of the length that is lost beyond it; a closed grid's move with it."""
     narrow, wide = (inx.open_grid(oracle.TwoPoint().profile(a, b, 1024), 9) for a, b in ((0.02, 80.0), (1e-3, 1e4)))
     assert float((narrow[:-1] / wide[:-1]).log().abs().max()) < 0.5
-    assert float((inx.edm_grid(9, 0.02, 80.0) / inx.edm_grid(9, 1e-3, 1e4))[:-1].log().abs().max()) > 3
+    assert float((inx.grids.edm_grid(9, 0.02, 80.0) / inx.grids.edm_grid(9, 1e-3, 1e4))[:-1].log().abs().max()) > 3
 
 
 @pytest.mark.parametrize("n", [2, 5, 9])
@@ -61,7 +94,7 @@ def test_from_the_mean_it_errs_less_than_edm_at_few_steps(n):
     profile = oracle.Gaussian(4, std).profile()
     errors = [
         float((sample_ode(denoise, noise, grid, "heun", mean=mean) - mean - std * noise).square().mean().sqrt())
-        for grid in (inx.open_grid(profile, n), inx.edm_grid(n))
+        for grid in (inx.open_grid(profile, n), inx.grids.edm_grid(n))
     ]
     assert errors[0] < 0.5 * errors[1]
 
@@ -69,7 +102,12 @@ def test_from_the_mean_it_errs_less_than_edm_at_few_steps(n):
 @pytest.mark.parametrize(
     ("bad", "words"),
     [({"n": 0}, "n is 0"), ({"order": -1}, "order is -1"), ({"order": math.inf}, "order is inf"),
-     ({"order": math.nan}, "order is nan"), ({"source": []}, "source is empty"), ({"group": 1}, "group is 1")],
+     ({"order": math.nan}, "order is nan"), ({"source": []}, r"source is \[\], but must be one source or more"),
+     ({"group": 1}, "group is 1, but must be 0 unless source is a file"),
+     ({"source": lambda s: s * s}, r"mmse\(1e\+60\) is .*e\+119, but must be a finite number"),
+     ({"source": lambda s: torch.where(s > 1e40, 9.0, 1 / (1 + s**-2))}, r"mmse\(1e\+60\) is 9.0, but"),
+     ({"source": lambda s: 0 * s}, r"mmse\(1e\+60\) is 0.0, but"),
+     ({"source": lambda s: 1e-3 + 1 / (1 + s**-2)}, "lowest sigma is 0.001, but must be near 0")],
 )  # fmt: skip
 def test_bad_arguments(bad, words):
     with pytest.raises(ValueError, match=words):

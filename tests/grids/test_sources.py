@@ -205,7 +205,7 @@ def test_features_of_any_source(tmp_path):
     schedule.profile().save(tmp_path / "p.pt")
     mixed = inx.info_grid([tmp_path / "p.pt", model], 9)
     assert torch.equal(mixed, inx.info_grid([schedule, model.profile()], 9))
-    with pytest.raises(ValueError, match="source is empty"):
+    with pytest.raises(ValueError, match="source is \\[\\], but must be one source or more"):
         inx.info_grid([], 9)
     with pytest.raises(ValueError, match="nothing is measured"):
         inx.info_grid([model, inx.InfoNoise()], 9)

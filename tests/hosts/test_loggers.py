@@ -45,7 +45,7 @@ def test_tensorboard_holds_the_numbers_and_the_exact_histogram(schedule, tmp_pat
     assert histogram.num == 1
     # Moments against a fine quadrature of the quantile function.
     u = (torch.arange(100_000, dtype=torch.float64) + 0.5) / 100_000
-    logs = schedule.icdf(u).double().log10()
+    logs = schedule.table().level(u).double().log10()
     assert histogram.sum == pytest.approx(float(logs.mean()), abs=1e-5)
     assert histogram.sum_squares == pytest.approx(float(logs.square().mean()), abs=1e-5)
     assert not read.Tags()["images"]
@@ -70,7 +70,9 @@ def test_more_bins_than_buckets_are_merged_exactly():
     schedule = inx.InfoNoise(bins=1000)
     mass, edges = loggers._histogram(schedule.profile())
     assert len(mass) == loggers.MAX_BUCKETS == len(edges) - 1
-    torch.testing.assert_close(schedule.cdf(10**edges)[1:], mass.cumsum(0), rtol=1e-5, atol=1e-7)  # float32 edges
+    torch.testing.assert_close(
+        schedule.table().below(10**edges)[1:], mass.cumsum(0), rtol=1e-5, atol=1e-7
+    )  # float32 edges
 
 
 def test_wandb_run_gets_numbers_histogram_and_image(schedule, tmp_path, monkeypatch):

@@ -1,6 +1,8 @@
 """The project's own rules: every op has all its parts, and imports point one way."""
 
+import ast
 import inspect
+import itertools
 import os
 import re
 import shutil
@@ -15,7 +17,7 @@ from support import ROOT
 import infonoise_ext
 from infonoise_ext.ops import eager, reference, triton_ops
 from infonoise_ext.ops import registry as ops
-from infonoise_ext.ops.schemas import NAMESPACE, SCHEMAS
+from infonoise_ext.ops.schemas import LAYOUT, NAMESPACE, SCHEMAS
 
 PACKAGE = Path(infonoise_ext.__file__).parent
 
@@ -43,8 +45,63 @@ def test_schemas_are_complete():
             assert f'"{name}"' in source, f"{name} has no row in {kind}"
 
 
-def test_params_tuple_is_the_schema():
-    assert reference.Params._fields == infonoise_ext.ops.schemas.PARAMS
+STEPS = {
+    "record": ("bin_of", "skip_cause", "record"),
+    "draw": ("philox", "uniforms", "invert"),
+    "refresh": ("fill", "smooth", "rate", "gate", "build_table"),
+    "signal": ("rise", "signal"),
+    "pivot": ("onset", "valley", "knee", "power_law", "pivot"),
+}
+"""The steps of the algorithm by the stem of their file; the ops themselves are in `OPS_OF`."""
+OPS_OF = {
+    "record": ("observe_", "bin_stats"),
+    "draw": ("sample_",),
+    "refresh": ("refresh_",),
+    "advance": ("advance_",),
+    "loss": ("denoising_error", "denoising_error_backward"),
+}
+
+
+def functions_by_file(folder):
+    """Names of the functions that each module of a folder defines."""
+    trees = {path.stem: ast.parse(path.read_text()) for path in folder.glob("*.py")}
+    return {stem: [n.name for n in tree.body if isinstance(n, ast.FunctionDef)] for stem, tree in trees.items()}
+
+
+@pytest.mark.parametrize("backend", ["reference", "eager", "triton_ops"])
+def test_every_step_has_one_name_and_one_stem_in_python(backend):
+    assert sorted(itertools.chain(*OPS_OF.values())) == sorted(SCHEMAS)
+    found = functions_by_file(PACKAGE / "ops" / backend)
+    for stem, names in [*STEPS.items(), *OPS_OF.items()]:
+        for name in names:
+            assert [file for file, defined in found.items() for each in defined if each == name] == [stem], name
+
+
+def test_every_step_has_the_same_name_and_stem_in_cpp():
+    """In the arithmetic or the CPU's loops once; a kernel of the same name has the same stem."""
+    texts = {path: path.read_text() for path in (ROOT / "csrc").glob("c*/*") if path.suffix in (".h", ".cuh")}
+    for stem, names in STEPS.items():
+        for name in names:
+            definition = re.compile(rf"^[A-Za-z][^;=\n]*[ *&]{name}\(", re.MULTILINE)
+            found = [path for path, text in texts.items() for _ in definition.findall(text)]
+            assert {path.stem for path in found} == {stem}, (name, found)
+            assert sum(path.parent.name != "cuda" for path in found) == 1, (name, found)
+
+
+def test_state_lies_as_the_ops_and_a_checkpoint_take_it():
+    """Written out once more, since a checkpoint of today must load for ever."""
+    f32, f64, i64 = torch.float32, torch.float64, torch.int64
+    wanted = {
+        "ring": (f32, (3, 7, 5), -1), "count": (i64, (3, 7), 0), "mmse": (f64, (3, 7), -1), "cdf": (f64, (3, 8), None),
+        "stats": (f64, (3, 5), 0), "counters": (i64, (3, 12), 0), "rng": (i64, (2,), None), "grid": (f64, (4, 8), None),
+        "params": (f64, (17,), None),
+    }  # fmt: skip
+    state = infonoise_ext.InfoNoise(groups=3, bins=7, capacity=5, min_count=2).state
+    assert list(vars(state)) == list(wanted) == list(LAYOUT)
+    for name, (dtype, shape, start) in wanted.items():
+        tensor = getattr(state, name)
+        assert (tensor.dtype, tensor.shape) == (dtype, shape), name
+        assert start is None or bool((tensor == start).all()), name
 
 
 def test_import_contracts_hold():

@@ -7,16 +7,9 @@ import pytest
 import torch
 from support import generator
 
-import infonoise_ext as inx
-from infonoise_ext.interpolant import (
-    METHODS,
-    Linear,
-    Trigonometric,
-    dilated_ve_grid,
-    merged_grid,
-    sample_ode,
-    uniform_grid,
-)
+from experiments.highdim.dilated import dilated_ve_grid, uniform_grid
+from infonoise_ext.grids import edm_grid, merged_grid
+from infonoise_ext.interpolant import METHODS, Linear, Trigonometric, sample_ode
 
 MEAN, STD = 1.5, 0.5
 PATHS = [Linear(1.0), Linear(16.0), Trigonometric(1.0), Trigonometric(16.0)]
@@ -24,7 +17,7 @@ GRIDS = {
     "merged": merged_grid(13, 256),
     "VP uniform": uniform_grid(13, Linear(1.0)),
     "VE dilated": dilated_ve_grid(13, 256),
-    "EDM": inx.edm_grid(13, 0.01, 50.0),
+    "EDM": edm_grid(13, 0.01, 50.0),
 }
 
 
@@ -155,7 +148,7 @@ def test_dtypes_shapes_and_what_the_denoiser_sees(method, dtype):
         seen.append((y.shape, y.dtype, sigma.shape, sigma.dtype))
         return 0.5 * y
 
-    y = sample_ode(denoise, normal(2, 3, 4, 4).to(dtype), inx.edm_grid(5), method)
+    y = sample_ode(denoise, normal(2, 3, 4, 4).to(dtype), edm_grid(5), method)
     assert y.shape == (2, 3, 4, 4)
     assert y.dtype == dtype
     assert set(seen) == {((2, 3, 4, 4), dtype, (2,), dtype)}

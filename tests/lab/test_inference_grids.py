@@ -94,10 +94,10 @@ def test_quality_of_true_dna_is_that_of_the_data():
     assert scores["frechet"] < 0.1
 
 
-@pytest.mark.parametrize(("order", "measure"), [(0, "mmse"), (1, "length")])
-def test_orders_0_and_1_are_known_measures(order, measure):
+@pytest.mark.parametrize(("order", "signal"), [(0, "mmse"), (1, "length")])
+def test_orders_0_and_1_are_known_measures(order, signal):
     profile = gaussian_profile(64)
-    expected = inx.info_grid(profile, 9, measure, blend=0.0)
+    expected = inx.info_grid(profile, 9, signal, blend=0.0)
     torch.testing.assert_close(inx.info_grid(rules.by_order(profile, order), 9, "entropy", blend=0.0), expected)
 
 
@@ -132,7 +132,7 @@ def test_evaluations_are_counted(method):
 
     for n in compare.STEPS[method]:
         calls.clear()
-        sample_ode(denoise, torch.ones(1, 1), inx.edm_grid(n), method, mean=0.0)
+        sample_ode(denoise, torch.ones(1, 1), inx.grids.edm_grid(n), method, mean=0.0)
         assert compare.evaluations(method, n) == len(calls)
 
 

@@ -22,7 +22,7 @@ def test_exact_denoiser_has_the_errors_of_the_sampler_alone(d):
     """
     model, n = TwoModes(d), 1000
     found = judge.sampled(judge.exact(model), 1, model, n)
-    weight, ratio = mixture.TwoModes(d).sampled(judge.fine_grid(model), "heun")
+    weight, ratio = mixture.Mixture(d).sampled(judge.fine_grid(model), "heun")
     assert abs(float(found["weight"]) - (weight - model.p)) < 2 / n
     assert float(found["weight_error"]) < 1 / n
     assert abs(float(found["variance"]) - (ratio - 1)) < 5 * ratio * math.sqrt(2 / (n * (d - 1)))
@@ -99,7 +99,7 @@ def test_errors_in_the_rings_have_the_exact_mmse_and_spread():
 
 
 def test_grids_of_the_exact_profile():
-    """The shares by the mmse itself; the steps within a rung of those of 10,000 bins in docs/high-dimension.md."""
+    """The shares by the mmse itself; the steps within a rung of those in docs/research/high-dimension.md."""
     model = TwoModes(1024)
     found = grids.grids_of(grids.exact_profile(model, 512), model)
     top = torch.tensor([train.TOP * 32], dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""What the figures of docs/method.md rest on: signals, windows, sum rules, against closed forms and quadratures."""
+"""What docs/research/method.md rests on: signals, windows, sum rules, against closed forms and quadratures."""
 
 import json
 import math

@@ -7,18 +7,12 @@ import torch
 from support import generator
 
 from experiments.highdim import laws, steps
+from experiments.highdim.dilated import dilated_ve_grid, dilated_vp_grid, uniform_grid
 from experiments.highdim.ladder import below, between, exponent
-from experiments.highdim.mixture import TwoModes
+from experiments.highdim.mixture import Mixture
 from experiments.highdim.schedules import SCHEDULES
-from infonoise_ext.interpolant import (
-    Linear,
-    Trigonometric,
-    dilated_vp_grid,
-    merged_grid,
-    mmse_grid,
-    sample_ode,
-    uniform_grid,
-)
+from infonoise_ext.grids import merged_grid
+from infonoise_ext.interpolant import Linear, Trigonometric, sample_ode
 
 PUBLISHED = {  # (d, grid, N): weight of the larger mode and variance ratio within a mode, Euler
     (64, "uniform", 16): (0.834256982059109, 0.8305883264118735),
@@ -37,7 +31,7 @@ def test_weights_and_variances_of_two_modes(case):
     """The published weights were read off a grid of quantiles, hence 4e-5; the variances are exact."""
     d, name, n = case
     grid = uniform_grid(n, Linear(1.0)) if name == "uniform" else dilated_vp_grid(n, d)
-    weight, ratio = TwoModes(d).sampled(grid)
+    weight, ratio = Mixture(d).sampled(grid)
     assert abs(weight - PUBLISHED[case][0]) < 4e-5
     assert math.isclose(ratio, PUBLISHED[case][1], rel_tol=1e-12)
 
@@ -56,11 +50,48 @@ def test_reduced_map_is_the_sampler_in_all_dimensions():
 
     noise = torch.randn(50, d, generator=generator(6), dtype=torch.float64)
     grid = merged_grid(20, d)
-    along, ratio = TwoModes(d).end_points(noise.mean(1) * d**0.5, grid, "heun")
+    along, ratio = Mixture(d).end_points(noise.mean(1) * d**0.5, grid, "heun")
     y = sample_ode(denoise, noise, grid, "heun", mean=(2 * p - 1) * modes[0])
     torch.testing.assert_close(y.mean(1) * d**0.5, along, rtol=1e-10, atol=1e-10)
     across = (y - y.mean(1, keepdim=True)) / (noise - noise.mean(1, keepdim=True))
     torch.testing.assert_close(across, (s * ratio.sqrt()).expand_as(y), rtol=1e-9, atol=0)
+
+
+def double(values):
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def test_dilated_schedules_of_the_paper():
+    vp = [0, 0.0234375, 0.046875, 0.0703125, 0.09375, 0.3203125, 0.546875, 0.7734375, 1]
+    ve = [0, 0.2265625, 0.453125, 0.6796875, 0.90625, 0.9296875, 0.953125, 0.9765625, 1]
+    torch.testing.assert_close(Linear(1.0).time_of(dilated_vp_grid(8, 1024, 3.0)), double(vp), rtol=1e-14, atol=0)
+    torch.testing.assert_close(Linear(32.0).time_of(dilated_ve_grid(8, 1024, 3.0)), double(ve), rtol=1e-14, atol=0)
+
+
+def test_dilated_trigonometric_schedules():
+    """tau = 2 t sqrt(1 - kappa^2 / d), then sqrt(1 - (kappa (2 - 2t))^2 / d); for VP that of the linear path."""
+    t = torch.linspace(0, 1, 12, dtype=torch.float64)
+    expected = torch.where(t < 0.5, 2 * t * (1 - 9 / 1024) ** 0.5, (1 - 9 * (2 - 2 * t) ** 2 / 1024).abs().sqrt())
+    tau = Trigonometric(32.0).time_of(dilated_ve_grid(11, 1024, family=Trigonometric))
+    torch.testing.assert_close(tau, expected, rtol=1e-14, atol=0)
+    tau = Trigonometric(1.0).time_of(dilated_vp_grid(11, 1024, family=Trigonometric))
+    torch.testing.assert_close(tau, Linear(1.0).time_of(dilated_vp_grid(11, 1024)), rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        uniform_grid(9, Linear(1.0)),
+        uniform_grid(9, Trigonometric(8.0)),
+        dilated_vp_grid(9, 64),
+        dilated_ve_grid(9, 64),
+        *(SCHEDULES[name].grid(Mixture(64))(9) for name in ("mmse grid", "length grid", "length grid, order 2")),
+    ],
+)
+def test_grids_fall_from_pure_noise_to_none(grid):
+    assert grid.shape == (10,)
+    assert (grid[0], grid[-1]) == (math.inf, 0)
+    assert (grid[1:] < grid[:-1]).all()
 
 
 @pytest.mark.parametrize(
@@ -69,7 +100,7 @@ def test_reduced_map_is_the_sampler_in_all_dimensions():
 def test_weight_error_of_vp_depends_on_sqrt_d_over_n_alone(r, errors):
     """Published at three d, to their last digit; their limit is nu' = nu + r tanh(h + r k nu), k = 0, 1, ..."""
     for d, expected in zip((1024, 16384, 262144), errors, strict=True):
-        weight, _ = TwoModes(d).sampled(uniform_grid(round(d**0.5 / r), Linear(1.0)))
+        weight, _ = Mixture(d).sampled(uniform_grid(round(d**0.5 / r), Linear(1.0)))
         assert abs(weight - 0.8 - expected) < (6e-4 if r == 2 else 6e-5)
     low, high = -9.0, 9.0
     for _ in range(50):
@@ -84,7 +115,7 @@ def test_weight_error_of_vp_depends_on_sqrt_d_over_n_alone(r, errors):
 def test_variance_error_of_ve_depends_on_sqrt_d_over_n_alone(r, ratios):
     """Published at three d, to their last digit; in the limit the nodes are r j, and DDIM's gain a product over j."""
     for d, expected in zip((1024, 16384, 262144), ratios, strict=True):
-        _, ratio = TwoModes(d).sampled(uniform_grid(round(d**0.5 / r), Linear(d**0.5)))
+        _, ratio = Mixture(d).sampled(uniform_grid(round(d**0.5 / r), Linear(d**0.5)))
         assert abs(1 - ratio - expected) < 6e-4
     std = r * 100_000 * math.prod(1 - r * r * j / (0.25 + r * r * j * j) for j in range(1, 100_001))
     assert abs((std / 0.5) ** 2 - ratio) < 2e-3
@@ -94,9 +125,7 @@ def test_trigonometric_ve_needs_steps_in_proportion_to_d():
     """At tau = 1 its Euler factor is 1/2: the last step leaves noise of variance growing as d / N."""
     for d, published in ((64, 0.046), (256, 0.19), (1024, 0.83)):
         path = Trigonometric(d**0.5)
-        y = sample_ode(
-            TwoModes(d).denoise, torch.ones(1, 2).double(), uniform_grid(2896, path), "euler", path, mean=0.0
-        )
+        y = sample_ode(Mixture(d).denoise, torch.ones(1, 2).double(), uniform_grid(2896, path), "euler", path, mean=0.0)
         assert abs(float(y[0, 1] / 0.5) ** 2 - 1 - published) < 0.006
 
 
@@ -104,20 +133,20 @@ def test_exact_mmse_of_two_modes():
     sigma = torch.tensor([0.1, 1.0, 32.0, math.inf], dtype=torch.float64)
     expected = [9.846153846153848, 204.8, 590.0094228593499, 1024 * (0.25 + 4 * 0.8 * 0.2)]
     torch.testing.assert_close(
-        TwoModes(1024).mmse(sigma), torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=0
+        Mixture(1024).mmse(sigma), torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=0
     )
 
 
 def test_mmse_decrements_need_no_more_steps_in_higher_dimension():
     for d in (256, 16384):
-        weight, _ = TwoModes(d).sampled(mmse_grid(TwoModes(d).mmse, 28))
+        weight, _ = Mixture(d).sampled(SCHEDULES["mmse grid"].grid(Mixture(d))(28))
         assert abs(weight - 0.8) < 0.01
 
 
 @pytest.mark.parametrize(("method", "path"), [("euler", None), ("heun", Linear(1.0))])
 def test_experiment_stops_at_the_least_steps_of_its_ladder(method, path):
     """It asks two noises whether the weight is close enough; here the weight itself is found, by bisection."""
-    model, rungs = TwoModes(64), [10, 12, 14, 16, 20, 24, 28, 32, 38, 46, 54, 64]
+    model, rungs = Mixture(64), [10, 12, 14, 16, 20, 24, 28, 32, 38, 46, 54, 64]
     found = [model.sampled(uniform_grid(n, Linear(1.0)), method, path) for n in [8, *rungs]]
     for needed, wrong in zip(
         steps.steps_needed(SCHEDULES["VP uniform"], model, method),
@@ -130,9 +159,9 @@ def test_experiment_stops_at_the_least_steps_of_its_ladder(method, path):
 def test_length_grid_needs_as_many_steps_in_any_dimension():
     """From d = 256 to 16384 at most a rung more, where the rescaled measure needs 2^3 times more for the weight."""
     for name, method in (("InfoGrid length", "euler"), ("length grid", "euler"), ("length grid, order 2", "heun")):
-        few, many = (steps.steps_needed(SCHEDULES[name], TwoModes(d), method) for d in (256, 16384))
+        few, many = (steps.steps_needed(SCHEDULES[name], Mixture(d), method) for d in (256, 16384))
         assert all(below(n) <= before for n, before in zip(many, few, strict=True)), (name, few, many)
-    few, many = (steps.steps_needed(SCHEDULES["InfoGrid rescaled"], TwoModes(d), "euler")[0] for d in (256, 16384))
+    few, many = (steps.steps_needed(SCHEDULES["InfoGrid rescaled"], Mixture(d), "euler")[0] for d in (256, 16384))
     assert 6 < many / few < 10
 
 
@@ -174,7 +203,7 @@ def test_shares_published(name):
 
 @pytest.mark.parametrize(("d", "errors"), [(1024, (0.184, 0.0732, 0.0321)), (16384, (0.178, 0.0695, 0.0310))])
 def test_collapse_of_the_rescaled_grid_published(d, errors):
-    model = TwoModes(d)
+    model = Mixture(d)
     grids = SCHEDULES["InfoGrid rescaled"].grid(model)
     for r, expected in zip((2, 1, 0.5), errors, strict=True):
         weight, _ = model.sampled(grids(round(d**0.5 / r)))

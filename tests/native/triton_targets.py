@@ -16,16 +16,15 @@ import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from infonoise_ext.ops.triton_ops import advance, draw, loss, moments, record, record_many, refresh
+from infonoise_ext.ops.triton_ops import advance, draw, loss, moments, record, refresh
 from infonoise_ext.ops.triton_ops.common import options, padded
 
 KERNELS = (
     record.observe_kernel,
-    record_many.rank_kernel,
-    record_many.prefix_kernel,
-    record_many.write_kernel,
+    record.rank_kernel,
+    record.prefix_kernel,
+    record.write_kernel,
     draw.sample_kernel,
-    draw.icdf_kernel,
     moments.moments_kernel,
     refresh.refresh_kernel,
     advance.step_kernel,
@@ -38,7 +37,7 @@ WIDE = ("refresh_kernel", "step_kernel", "finish_kernel")  # a table in register
 POINTERS = {
     "int64": ("count", "counters", "rng", "group", "next_group"),
     "float64": ("mmse", "cdf", "stats", "grid", "params", "moments", "shares"),
-    "float32": ("ring", "sigma", "error", "u", "loss", "grad_error", "denoised", "target"),
+    "float32": ("ring", "sigma", "error", "loss", "grad_error", "denoised", "target"),
     "int32": ("bins", "rank", "histogram", "total"),
     "bool": ("mask",),
 }
@@ -60,9 +59,9 @@ def source_of(kernel, bins, capacity, plain):
     types = TYPES | {"out": "*fp64" if kernel is moments.moments_kernel else "*fp32"}
     if plain:
         constants |= dict.fromkeys(("mask", "group", "next_group"))
-        constants |= dict.fromkeys(("sigma_stride", "error_stride", "u_stride"), 1)
+        constants |= dict.fromkeys(("sigma_stride", "error_stride"), 1)
     else:
-        types |= dict.fromkeys(("sigma", "error", "u", "denoised"), "*bf16")
+        types |= dict.fromkeys(("sigma", "error", "denoised"), "*bf16")
         types |= {"out": "*bf16"} if kernel is loss.denoising_gradient_kernel else {}
     names = [parameter.name for parameter in kernel.params]
     signature = {name: "constexpr" if name in constants else types.get(name, "i32") for name in names}

@@ -15,6 +15,7 @@ from support import (
     copy_of,
     generator,
     make_state,
+    put_edges_at_uniforms,
     random_batch,
     take,
 )
@@ -192,26 +193,21 @@ def test_sample_matches_reference(backend, n, stratified, rank, groups):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("dtype", FLOATS)
-def test_icdf_matches_reference(backend, dtype):
-    state = make_state(3)
-    state["cdf"][:, 4:9] = state["cdf"][:, 4:5]  # bins without mass
-    u = torch.cat((torch.rand(300, generator=generator(0)), torch.tensor([0.0, 1.0, -0.1, 1.1])))
-    u = torch.cat((u.to(DEVICE, dtype), state["cdf"][0].to(dtype)))
-    group = torch.randint(0, 3, (len(u),), generator=generator(1)).to(DEVICE)
-    for owner in (None, group):
-        args = (*take(state, ("cdf", "grid", "params")), u, owner)
-        assert_same_sigma(OPS[backend]["icdf"](*args), OPS["reference"]["icdf"](*args))
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("n", [3, 1000])
-def test_icdf_of_nan_is_nan_there_alone(backend, n):
-    state = make_state()
-    u = torch.full((n,), 0.5, device=DEVICE)
-    u[1] = math.nan
-    sigma = OPS[backend]["icdf"](*take(state, ("cdf", "grid", "params")), u, None)
-    assert sigma.isnan().nonzero().tolist() == [[1]]
+@pytest.mark.parametrize("stratified", [0, 1])
+@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize("n", [9, 300, 5000])
+def test_draws_of_tables_whose_edges_are_the_uniforms(backend, stratified, groups, n):
+    """Beyond an edge lie bins without mass, so the level of a draw in the wrong bin is far off."""
+    state = make_state(groups, bins=40, stratified=stratified, rank=1, world=2)
+    put_edges_at_uniforms(state, n)
+    expected = copy_of(state)
+    group = torch.randint(0, groups, (n,), generator=generator(1)).to(DEVICE) if groups > 1 else None
+    sigma, wanted = (
+        OPS[name]["sample_"](*take(target, ("cdf", "rng", "grid", "params")), n, group)
+        for name, target in ((backend, state), ("reference", expected))
+    )
+    assert_same_sigma(sigma, wanted)
+    assert len(wanted.unique()) > min(n, 40) / 3
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -157,23 +157,23 @@ def test_monte_carlo_repeats_itself_and_heeds_its_seed():
     assert first.mmse(1.0) != other.mmse(1.0)
 
 
-@pytest.mark.parametrize("measure", SIGNALS)
+@pytest.mark.parametrize("signal", SIGNALS)
 @over({name: QUICK[name] for name in ("gaussian", "uneven points", "two modes", "line")})
-def test_source_of_an_information_grid(model, measure):
+def test_source_of_an_information_grid(model, signal):
     """Steps of equal information by the oracle's own entropy and mmse, else by quadrature of their densities.
 
     The highest bin sees mmse rise to its centre alone, which the square root of "length" makes worth 0.3 of a bin.
     """
-    grid = inx.info_grid(model, 9, measure=measure, blend=0.0)
+    grid = inx.info_grid(model, 9, signal=signal, blend=0.0)
     levels = grid[:-1].double()
-    if measure in ("entropy", "mmse"):
-        steps = -getattr(model, measure)(levels).diff()
+    if signal in ("entropy", "mmse"):
+        steps = -getattr(model, signal)(levels).diff()
     else:
-        density = {"rescaled": lambda s: model.mmse(s) / s, "length": lambda s: slope(model.mmse, s).sqrt()}[measure]
+        density = {"rescaled": lambda s: model.mmse(s) / s, "length": lambda s: slope(model.mmse, s).sqrt()}[signal]
         rule = [nodes(float(low), float(high), 64) for high, low in itertools.pairwise(levels)]
         steps = torch.stack([(weight * density(sigma) / sigma).sum() for sigma, weight in rule])
     assert (float(levels[0]), float(grid[-1])) == (80.0, 0.0)
-    assert (steps / steps.mean() - 1).abs().max() < (2e-3 if measure == "length" else 1e-3)
+    assert (steps / steps.mean() - 1).abs().max() < (2e-3 if signal == "length" else 1e-3)
 
 
 def test_profile_is_what_a_schedule_would_hold():

@@ -40,18 +40,12 @@ def test_history_cadence_survives_a_resume(tmp_path):
     assert [r["step"] for r in resumed.history.records] == [14, 18]
 
 
-def test_a_state_from_before_recomputed_samples_were_counted_loads(tmp_path):
-    old, new = inx.InfoNoise(seed=1, groups=2), inx.InfoNoise(seed=2, groups=2)
-    old.observe(torch.tensor([1.0, math.nan]), torch.ones(2))
-    state = old.state_dict()
-    torch.save(state | {"counters": state["counters"][:, :-1]}, tmp_path / "s.pt")
-    new.state.counters[:, -1] = 7
-    new.load(tmp_path / "s.pt")
-    for name in MUTABLE:
-        assert torch.equal(getattr(new.state, name), getattr(old.state, name)), name
-    for columns in (slice(0, -2), slice(0, 3)):
+def test_a_tensor_of_another_shape_is_refused():
+    schedule = inx.InfoNoise(seed=1, groups=2)
+    state = schedule.state_dict()
+    for columns in (slice(0, -1), slice(0, 3)):
         with pytest.raises(ValueError, match=r"counters is torch.int64 \[2, \d+\], but must be torch.int64 \[2, 12\]"):
-            new.load_state_dict(state | {"counters": state["counters"][:, columns]})
+            schedule.load_state_dict(state | {"counters": state["counters"][:, columns]})
 
 
 def test_state_is_plain_and_live(tmp_path):
@@ -77,9 +71,9 @@ def test_another_grid_is_rebinned_with_a_warning(options):
         new.load_state_dict(old.state_dict())
     low, high = max(0.002, new.config.sigma_min), min(80, new.config.sigma_max)
     sigma = torch.linspace(math.log(low * 1.1), math.log(high / 1.1), 200, dtype=torch.float64).exp()
-    inside = old.cdf(torch.tensor(high)) - old.cdf(torch.tensor(low))
-    wanted = (old.cdf(sigma) - old.cdf(torch.tensor(low))) / inside
-    assert (new.cdf(sigma) - wanted).abs().max() < 0.06  # a floor beyond the old range, else the old cdf
+    inside = old.table().below(torch.tensor(high)) - old.table().below(torch.tensor(low))
+    wanted = (old.table().below(sigma) - old.table().below(torch.tensor(low))) / inside
+    assert (new.table().below(sigma) - wanted).abs().max() < 0.06  # a floor beyond the old range, else the old cdf
     profile = new.profile()
     known = (profile.sigma > low * 1.2) & (profile.sigma < high / 1.2)
     assert (profile.mmse[known] / gaussian_mmse(profile.sigma[known]) - 1).abs().max() < 0.35
@@ -143,19 +137,7 @@ def test_copies_and_pickles_go_their_own_way(duplicate):
     assert torch.equal(train(twin, 100), train(schedule, 100))
     for name, tensor in vars(twin.state).items():
         assert tensor.data_ptr() != getattr(schedule.state, name).data_ptr()
-        assert tensor._dynamo_static_input_type == "unguarded"
-
-
-def test_a_pickle_from_before_signals_goes_on():
-    schedule, twin = (inx.InfoNoise(seed=1, rank=1, world=3, sampling="stratified") for _ in range(2))
-    for one in (schedule, twin):
-        train(one, 120)
-    schedule.state.params = schedule.state.params[:-1].clone()
-    object.__delattr__(schedule.config, "signal")
-    loaded = pickle.loads(pickle.dumps(schedule))
-    assert loaded.config == twin.config
-    assert torch.equal(loaded.state.params, twin.state.params)
-    assert torch.equal(train(loaded, 100), train(twin, 100))
+        assert tensor._dynamo_static_input_type == "guarded"
 
 
 def damage(state, name, value):

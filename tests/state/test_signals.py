@@ -15,7 +15,7 @@ from support.runs import fed, gaussian_mmse
 import infonoise_ext as inx
 from infonoise_ext import oracle
 from infonoise_ext.ops import eager
-from infonoise_ext.ops.reference.refresh import rise_of
+from infonoise_ext.ops.reference.signal import rise
 from infonoise_ext.ops.schemas import SIGNALS
 
 PROFILES = st.lists(st.one_of(st.just(0.0), st.floats(1e-6, 1e6)), min_size=2, max_size=40)
@@ -31,11 +31,11 @@ def test_a_rise_is_nowhere_negative_sums_to_that_of_the_ends_and_scales(mmse, wi
     """The ends of the isotonic profile: its first and last bin averaged with the least and the largest."""
     bottom, top = (mmse[0] + min(mmse)) / 2 * math.exp(-width), (max(mmse) + mmse[-1]) / 2
     sigma = torch.exp(width * torch.arange(len(mmse)).double() - 3)
-    found = {"reference": rise_of(mmse, width), "eager": eager_signal(mmse, sigma, width, "mmse").tolist()}
-    for rise in found.values():
-        assert min(rise) >= 0
-        assert math.isclose(math.fsum(rise), top - bottom, rel_tol=1e-7, abs_tol=1e-300)
-    scaled = rise_of([scale * m for m in mmse], width)
+    found = {"reference": rise(mmse, width), "eager": eager_signal(mmse, sigma, width, "mmse").tolist()}
+    for rises in found.values():
+        assert min(rises) >= 0
+        assert math.isclose(math.fsum(rises), top - bottom, rel_tol=1e-7, abs_tol=1e-300)
+    scaled = rise([scale * m for m in mmse], width)
     assert np.allclose(scaled, scale * np.array(found["reference"]), rtol=1e-5, atol=1e-8 * scale * top)
 
 
@@ -43,7 +43,7 @@ def test_a_rise_is_nowhere_negative_sums_to_that_of_the_ends_and_scales(mmse, wi
 def test_of_a_rising_profile_the_edges_are_geometric_means(ups, width):
     mmse = np.exp(np.cumsum(ups))
     edges = np.sqrt(mmse[1:] * mmse[:-1])
-    np.testing.assert_allclose(rise_of(mmse.tolist(), width)[1:-1], np.diff(edges), rtol=1e-9)
+    np.testing.assert_allclose(rise(mmse.tolist(), width)[1:-1], np.diff(edges), rtol=1e-9)
 
 
 @pytest.mark.parametrize("backend", ["auto", "eager"])
@@ -64,7 +64,7 @@ def test_the_unit_of_the_error_does_not_matter(backend, signal):
 def test_table_of_two_modes_is_the_exact_one(signal):
     """Losses that are the exact mmse; the density by quadrature, of the slope by differences for two signals."""
     modes = oracle.TwoModes(64)
-    options = {"sigma_min": 0.05, "sigma_max": 50.0, "bins": 128, "floor": 0.0, "pivot": inx.FixedPivot(0.0)}
+    options = {"sigma_min": 0.05, "sigma_max": 50.0, "bins": 128, "floor": 0.0, "pivot": 0}
     schedule = fed(modes.mmse, samples=8_000, signal=signal, sampling="stratified", **options)
     profile = schedule.profile()
     density = {
@@ -93,7 +93,7 @@ def test_training_on_exact_losses_ends_at_the_exact_table(signal):
     dim, std, bins, capacity, floor = 1024, 0.5, 16, 4096, 0.1
     schedule = inx.InfoNoise(
         0.02, 0.5, seed=5, bins=bins, capacity=capacity, floor=floor, ema=1.0, signal=signal, prior=inx.LogUniform(),
-        pivot=inx.FixedPivot(0.0),
+        pivot=0,
     )  # fmt: skip
     random, sigma = np.random.default_rng(3), schedule.sample(2048)
     for _ in range(400):

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from infonoise_ext.ops import reference
-from infonoise_ext.ops.schemas import COUNTERS, PARAMS, SCHEMAS, STATS
+from infonoise_ext.ops.schemas import COUNTERS, PARAMS, SCHEMAS, STATS, Params
 
 ROOT = Path(__file__).parents[2]
 """Of the repository."""
@@ -76,6 +76,17 @@ def make_state(groups=1, bins=32, capacity=8, low=0.01, high=50.0, seed=1, devic
         "params": torch.tensor([float(named[name]) for name in PARAMS], dtype=torch.float64),
     }
     return {name: tensor.to(device) for name, tensor in state.items()}
+
+
+def put_edges_at_uniforms(state, n):
+    """Inner edges of every table: uniforms of the next draw of n, or their neighbours; some edges are double."""
+    p, rng, g = Params(*state["params"].tolist()), state["rng"].tolist(), generator(n)
+    u = reference.draw.uniforms(p, *rng, n)
+    for table in state["cdf"]:
+        chosen = [u[i] for i in torch.randint(0, n, (len(table) // 2 - 1,), generator=g)]
+        edges = [math.nextafter(x, (x, 0.0, 1.0)[i % 3]) for i, x in enumerate(chosen)]
+        edges += [edges[i] for i in torch.randint(0, len(edges), (len(table) - 2 - len(edges),), generator=g)]
+        table[1:-1] = torch.tensor(sorted(edges), dtype=torch.float64)
 
 
 def copy_of(state, device=None):

@@ -98,8 +98,6 @@ class Emulated:
                 sizes["groups"] = len(named["cdf"])
             if "sigma" in named:
                 sizes["batch"] = len(named["sigma"])
-            if "u" in named:
-                sizes["n"] = len(named["u"])
             sigma = torch.full((sizes["n"],), torch.nan)
             moments = torch.full((sizes["groups"], sizes["bins"], 3), torch.nan, dtype=torch.float64)
             columns = tuple(map(as_column, args))

@@ -81,7 +81,7 @@ def faults(rank, folder):
             schedule.observe(sigma, error)
         schedule.step()
     dist.all_reduce = plain
-    inx.check_ranks(schedule)
+    schedule.check_ranks()
     records = [record["step"] for record in schedule.history.records] if rank == 0 else []
     return snapshot(schedule) | {"calls": calls, "summary": schedule.summary(), "records": records}
 
@@ -112,7 +112,7 @@ def draws(rank, folder):
         schedule = shared(seed=seed)
         out[name] = torch.stack([schedule.sample(64) for _ in range(50)])
     schedule = shared(seed=rank, sampling="stratified")
-    out["strata"] = torch.stack([(schedule.cdf(schedule.sample(25)) * 100).long() for _ in range(8)])
+    out["strata"] = torch.stack([(schedule.table().below(schedule.sample(25)) * 100).long() for _ in range(8)])
     return out
 
 
@@ -176,7 +176,7 @@ def construction(rank, folder):
         "placement": (alone.rank, alone.world),
         "twice": refusal(shared, rank=0),
         "outside": refusal(inx.InfoNoise, process_group=half),
-        "no group": refusal(inx.check_ranks, inx.InfoNoise(rank=0)),
+        "no group": refusal(inx.InfoNoise(rank=0).check_ranks),
     }
 
 

@@ -15,13 +15,13 @@ from infonoise_ext.watch.history import CURVES
 def test_a_record_holds_the_profile_and_reads_back(tmp_path, groups):
     history = inx.History(tmp_path / "deep" / "run.jsonl")  # the folder is made
     schedule = inx.InfoNoise(seed=1, history=history, groups=groups, rank=1, world=2, **QUICK)
-    history.record(schedule)  # before anything is measured: NaN in every curve that needs losses
+    history.record(schedule.snapshot())  # before anything is measured: NaN in every curve that needs losses
     drive(schedule, 25, batch=400)
     again = inx.History.read(tmp_path / "deep" / "run.jsonl")
     assert again.records == history.records
     assert [record["step"] for record in again.records] == [0, 10, 20]
     assert again.records[0]["profiles"][0]["mmse"] == [None] * 64
-    history.record(schedule)
+    history.record(schedule.snapshot())
     record = history.records[-1]
     assert (record["rank"], record["world"], record["config"]["pivot"]) == (1, 2, "Onset(p=0.002)")
     for g, held in enumerate(record["profiles"]):
@@ -39,7 +39,7 @@ def test_counts_keep_all_their_digits(tmp_path):
     schedule.state.counters[:] = 123_456_789_123
     history = inx.History(tmp_path / "run.jsonl")
     schedule.state.counters[0, 1] = 2
-    history.record(schedule)
+    history.record(schedule.snapshot())
     assert history.records[0]["step"] == history.records[0]["summary"]["refreshes"] == 123_456_789_123
 
 

@@ -10,7 +10,7 @@ from support.runs import fed, gaussian_mmse
 import infonoise_ext as inx
 from infonoise_ext.watch import plot
 
-MEASURES = {  # cumulative information of Gaussian data of std 1 at sigma
+SIGNALS = {  # cumulative information of Gaussian data of std 1 at sigma
     "entropy": lambda s: math.log(s) - 0.5 * math.log1p(s * s),
     "rescaled": lambda s: math.atan(s),
     "mmse": lambda s: s * s / (1 + s * s),
@@ -23,10 +23,10 @@ def schedule():
     return fed(lambda s: gaussian_mmse(s, 1.0), bins=512)
 
 
-@pytest.mark.parametrize("measure", MEASURES)
-def test_pure_grid_has_equal_exact_information_per_step(schedule, measure):
-    grid = inx.info_grid(schedule, 12, measure=measure, blend=0.0)
-    cumulative = torch.tensor([MEASURES[measure](s) for s in grid[:-1].double().tolist()])
+@pytest.mark.parametrize("signal", SIGNALS)
+def test_pure_grid_has_equal_exact_information_per_step(schedule, signal):
+    grid = inx.info_grid(schedule, 12, signal=signal, blend=0.0)
+    cumulative = torch.tensor([SIGNALS[signal](s) for s in grid[:-1].double().tolist()])
     steps = -cumulative.diff()
     assert (steps / steps.mean() - 1).abs().max() < 0.03
 
@@ -50,7 +50,19 @@ def test_grid_descends_from_top_to_bottom_to_zero(schedule, n):
         assert abs(float(grid[-2]) / 0.002 - 1) < 1e-6
 
 
-@pytest.mark.parametrize("bad", [{"n": 0}, {"measure": "nats"}, {"blend": 1.5}])
+@pytest.mark.parametrize("signal", SIGNALS)
+def test_grid_reaches_both_ends_where_the_end_bins_hold_nothing(signal):
+    edges = torch.logspace(-2, 2, 41, dtype=torch.float64)
+    sigma = (edges[1:] * edges[:-1]).sqrt()
+    mmse = ((sigma - 0.1) / 10).clamp(0, 1)  # flat below 0.1 and above 10.1
+    mmse[:2] = mmse[-2:] = 0
+    nothing = torch.zeros_like(sigma)
+    grid = inx.info_grid(inx.Profile.from_mmse(edges, sigma, mmse, nothing, nothing), 9, signal, blend=0.0)
+    assert grid[[0, -2, -1]].tolist() == [*edges[[-1, 0]].float().tolist(), 0]
+    assert (grid.diff() < 0).all()
+
+
+@pytest.mark.parametrize("bad", [{"n": 0}, {"signal": "nats"}, {"blend": 1.5}])
 def test_bad_grid_arguments_are_named(schedule, bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         inx.info_grid(schedule, **({"n": 5} | bad))

@@ -42,7 +42,7 @@ def run_of_groups(tmp_path_factory):
     path = tmp_path_factory.mktemp("report") / "three <groups>.jsonl"
     history = inx.History(path)
     schedule = inx.InfoNoise(seed=1, history=history, groups=3, **QUICK)
-    history.record(schedule)
+    history.record(schedule.snapshot())
 
     def error(sigma, step):
         return torch.where(torch.arange(len(sigma)) % 20 == 0, torch.nan, gaussian_mmse(sigma))
@@ -97,7 +97,7 @@ def test_a_long_run_makes_a_page_of_less_than_5_mb(records):
 def test_many_groups_are_thinned_and_then_left_out():
     history = inx.History()
     schedule = inx.InfoNoise(seed=1, groups=2, bins=64, **QUICK)
-    history.record(schedule)
+    history.record(schedule.snapshot())
     record = history.records[0]
     many = {"profiles": record["profiles"][:1] * 1500, "summary": dict(record["summary"])}
     for name, value in record["summary"].items():

@@ -25,7 +25,7 @@ def floored(sigma, step):
 def test_a_healthy_run_has_no_warnings(tmp_path):
     schedule = inx.InfoNoise(seed=1, warmup=200, refresh_every=25, weight=inx.EDMWeight(0.5))
     schedule.history = inx.History(tmp_path / "a.jsonl")
-    schedule.history.record(schedule)  # a warm-up is no gap
+    schedule.history.record(schedule.snapshot())  # a warm-up is no gap
     drive(schedule, 1000)
     recorded(tmp_path / "b.jsonl", 600, batch=768, warmup=50, refresh_every=25, groups=3, rank=1, world=2)
     assert warned(tmp_path / "a.jsonl") == {}
@@ -46,11 +46,11 @@ def test_degenerate_profile(tmp_path):
 def test_low_noise_collapse(tmp_path, error, signal):
     """Without a gate: a constant error over sigma^2 or sigma rises at low noise; its differences vanish."""
     collapsed = error is not None and signal in ("entropy", "rescaled")
-    schedule = recorded(tmp_path / "run.jsonl", 300, error, pivot=inx.FixedPivot(0.0), signal=signal)
+    schedule = recorded(tmp_path / "run.jsonl", 300, error, pivot=0, signal=signal)
     found = warned(tmp_path / "run.jsonl")
     assert ("Low-noise collapse" in found) == collapsed == (schedule.summary()["mass_lowest_decade"] > 0.5)
     if collapsed:
-        assert f"{float(schedule.cdf(torch.tensor(0.02))):.0%} of the samples" in found["Low-noise collapse"]
+        assert f"{float(schedule.table().below(torch.tensor(0.02))):.0%} of the samples" in found["Low-noise collapse"]
 
 
 def test_a_grid_of_one_decade_is_no_collapse(tmp_path):
@@ -73,7 +73,7 @@ def test_starved_bins(tmp_path):
 def test_still_in_warm_up_with_its_forecast(tmp_path):
     schedule = recorded(tmp_path / "run.jsonl", 100, coverage=1.0, prior_floor=0.0)
     text = warned(tmp_path / "run.jsonl")["Still in warm-up"]
-    needed = schedule.samples_needed()
+    needed = schedule.summary()["samples_needed"]
     assert needed > 1e5
     assert int(re.search(r"About ([\d,]+) more", text)[1].replace(",", "")) == pytest.approx(needed, rel=1e-5)
     assert int(re.search(r"([\d,]+) steps at", text)[1].replace(",", "")) == pytest.approx(needed / 256, rel=1e-3)
@@ -89,7 +89,7 @@ def test_nothing_recorded_at_all(tmp_path):
 
 def test_refreshes_that_stopped(tmp_path):
     """Errors overflow where the first learned table sends most samples: coverage is never reached again."""
-    options = {"pivot": inx.FixedPivot(0.0), "prior_floor": 0.0, "prior": inx.LogNormal(0.0, 0.6)}
+    options = {"pivot": 0, "prior_floor": 0.0, "prior": inx.LogNormal(0.0, 0.6)}
     schedule = recorded(
         tmp_path / "run.jsonl", 200, lambda sigma, step: torch.where(sigma < 0.05, torch.nan, gaussian_mmse(sigma)),
         **options,
@@ -145,7 +145,7 @@ def test_what_was_recomputed_is_told_and_is_no_other_sample(tmp_path):
     schedule = recorded(path, 100)
     schedule.state.counters[0, COUNTERS.index("nonfinite_error")] = recorded_once = 25_600 * 12 // 988
     schedule.state.counters[0, COUNTERS.index("recomputed")] = 25_600 + recorded_once
-    schedule.history.record(schedule)
+    schedule.history.record(schedule.snapshot())
     text = warned(path)["Skipped samples"]
     assert text == (
         "1.2% (error NaN or infinite: the network diverges, or overflows in low precision), "

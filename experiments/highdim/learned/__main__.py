@@ -4,7 +4,7 @@ python -m experiments.highdim.learned [--short] [--out FILE]; eight minutes of o
 
 Small denoisers are trained on fresh samples, equal in everything but the noise levels, and compared with the exact
 one. Then sampling grids are made of the profiles that the schedules have learned, and of rings full of the exact
-denoiser's errors. Tables and answers: docs/learned-profiles.md.
+denoiser's errors. Tables and answers: docs/research/learned-profiles.md.
 """
 
 import argparse
@@ -15,7 +15,6 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-import infonoise_ext as inx
 from experiments.script import written
 from infonoise_ext.oracle import TwoModes
 
@@ -45,7 +44,7 @@ def run(
     steps: int,
     progress: Callable[[], object],
     arms: dict = ARMS,
-    weight: inx.UnitWeight | None = None,
+    weight: Callable | None = None,
 ) -> dict:
     """Train and judge every arm once: plain numbers by arm."""
     model = TwoModes(d)
@@ -91,7 +90,7 @@ def measure(plan: dict, save: Callable[[dict], object]) -> dict:
                 results["runs"].append(run(d, seed, plan["steps"], bar.update))
                 save(results)
             for d in plan["unit"]:
-                results["unit"].append(run(d, seed, plan["steps"], bar.update, LEARNED, inx.UnitWeight()))
+                results["unit"].append(run(d, seed, plan["steps"], bar.update, LEARNED, torch.ones_like))
     save(results)
     return results
 

@@ -29,7 +29,7 @@ def exact_profile(model: TwoModes, bins: int = 64) -> inx.Profile:
 
 def grids_of(profile: inx.Profile, model: TwoModes) -> dict[str, dict]:
     """For each grid: shares of its nodes in the windows, and "steps": N_p and N_v, exact denoiser, Euler."""
-    reduced = mixture.TwoModes(model.dim, model.p, model.std, model.m)
+    reduced = mixture.Mixture(model.dim, model.p, model.std, model.m)
     found: dict = {}
     for name, grid in GRIDS.items():
         schedule = steps.Schedule(lambda _, grid=grid: lambda n: grid(profile, n))

@@ -1,4 +1,4 @@
-"""The tables of docs/learned-profiles.md, from the numbers in the JSON."""
+"""The tables of docs/research/learned-profiles.md, from the numbers in the JSON."""
 
 from collections.abc import Callable
 from statistics import mean, stdev
@@ -68,8 +68,8 @@ def grids_table(results: dict) -> str:
     return markdown(["d", "profile", "grid by mmse", "grid by length", "open grid"], rows)
 
 
-def grid_cell(grids: list[dict], measure: str) -> str:
-    found = [grid[measure] for grid in grids]
+def grid_cell(grids: list[dict], signal: str) -> str:
+    found = [grid[signal] for grid in grids]
     shares = ", ".join(f"{mean(grid[name] for grid in found):.0%}" for name in ("mode", "place"))
     steps = (reach([grid["steps"][i] for grid in found]) for i in (0, 1))
     return f"{shares}; {' / '.join(steps)}"

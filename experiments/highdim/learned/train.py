@@ -44,7 +44,7 @@ def log_uniform(model: TwoModes, weight: Callable, seed: int) -> inx.LogUniform:
 
 LEARNED: dict[str, Build] = {
     "entropy": infonoise(),
-    "entropy, no gate": infonoise(pivot=inx.FixedPivot(0.0)),
+    "entropy, no gate": infonoise(pivot=0),
     "rescaled": infonoise(signal="rescaled"),
     "mmse": infonoise(signal="mmse"),
     "length": infonoise(signal="length"),

@@ -8,15 +8,13 @@ import triton.language as tl
 from torch import Tensor
 
 from ..backward import refuse_in_backward
-from ..checks import check_batch, check_group, check_state
+from ..checks import check_batch, check_draw, check_state
 from ..schemas import MOMENTS
-from .common import N_COUNTERS, N_MOMENTS, N_STATS, ONE_PROGRAM, STEPS, is_due, on_device, options, padded
+from .common import N_COUNTERS, N_MOMENTS, N_STATS, ONE_PROGRAM, STEPS, is_due, on_device, options, padded, strides_of
 from .draw import BLOCK as DRAW
 from .draw import draw, launch_sample
 from .moments import RINGS, SLOTS, launch_moments, ring_moments
-from .observe import strides_of
-from .record import BLOCK, TILE, record
-from .record_many import record_many
+from .record import BLOCK, TILE, record, record_many
 from .refresh import refresh_group
 
 
@@ -91,7 +89,7 @@ def advance_(
     )
     check_batch(ring, sigma, error, mask, group)
     groups, bins, capacity = ring.shape
-    check_group(next_group, "next_group", ring, n, groups)
+    check_draw(cdf, n, next_group, "next_group")
     refuse_in_backward("advance", sigma.numel() + n)
     batch = sigma.numel()
     inputs = (sigma, error, mask, group)
