@@ -111,12 +111,6 @@ inline void check_draw(int64_t n, const OptionalTensor& group, const char* name)
   check_group(group, name, n, "the samples to draw");
 }
 
-inline void check_uniforms(const Tensor& u, const OptionalTensor& group) {
-  check_floating(u, "u");
-  check_vector(u, "u", -1, "");
-  check_group(group, "group", u.numel(), "u");
-}
-
 inline Grid grid_of(const Tensor& grid) {
   if (grid.dim() != 2 || grid.size(1) < 2 || grid.size(1) > kMaxBins + 1)
     refuse("grid is ", shape_of(grid), ", but must be of shape [", int(kGridRows), ", K + 1] with K at most ",

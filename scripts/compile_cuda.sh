@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 declare -A budget=(
   [observe_kernel]=64 [advance_kernel]=104 [tally_kernel]=64 [place_kernel]=104 [finish_kernel]=96
-  [sample_kernel]=96 [icdf_kernel]=80 [bin_stats_kernel]=40 [refresh_kernel]=96
+  [sample_kernel]=96 [bin_stats_kernel]=40 [refresh_kernel]=96
   [denoising_error_kernel]=64 [denoising_fold_kernel]=40 [denoising_gradient_kernel]=64
 )
 torch=${TORCH_DIR:-$(python3 -c 'import torch; print(torch.__path__[0])')}

@@ -16,16 +16,14 @@ void convert(const void* data, int64_t start, int64_t stride, int size, To* out)
   for (int i = 0; i < size; ++i) out[i] = static_cast<To>(in[i * stride]);
 }
 
-// A strided vector argument, read a chunk at a time as float (or as double, to keep float64 whole).
-template <class To>
+// A strided vector argument, read a chunk at a time as float.
 class Floats {
  public:
   explicit Floats(const Tensor& t)
       : data_(t.data_ptr()), stride_(t.numel() ? t.stride(t.dim() - 1) : 1), type_(t.scalar_type()) {}
 
-  const To* read(int64_t start, int size, To* scratch) const {
-    constexpr ScalarType same = sizeof(To) == 4 ? ScalarType::Float : ScalarType::Double;
-    if (type_ == same && stride_ == 1) return static_cast<const To*>(data_) + start;
+  const float* read(int64_t start, int size, float* scratch) const {
+    if (type_ == ScalarType::Float && stride_ == 1) return static_cast<const float*>(data_) + start;
     switch (type_) {
       case ScalarType::Float: convert<float>(data_, start, stride_, size, scratch); break;
       case ScalarType::Double: convert<double>(data_, start, stride_, size, scratch); break;
@@ -80,7 +78,7 @@ void record_all(const Rings& rings, const Grid& grid, const Tensor& sigma, const
                 const OptionalTensor& mask, const OptionalTensor& group) {
   check_batch(sigma, error, mask, group);
   const bool recomputed = in_backward();
-  const Floats<float> sigmas(sigma), errors(error);
+  const Floats sigmas(sigma), errors(error);
   const bool* masks = mask ? static_cast<const bool*>(mask->data_ptr()) : nullptr;
   const int64_t mask_stride = mask && mask->numel() ? mask->stride(0) : 1;
   float sigma_chunk[kChunk], error_chunk[kChunk];
@@ -106,17 +104,19 @@ Tensor new_sigma(const Tensor& cdf, int64_t n, const OptionalTensor& group, cons
   return out;
 }
 
-// Sigmas of the uniforms that `read(start, size, u)` provides a chunk at a time.
-template <class Read>
-void invert_all(const Params& p, const Grid& grid, const Tensor& cdf, const Tensor& out, const OptionalTensor& group,
-                const Read& read) {
+// Sigmas by the exact inverse, from uniforms in float64.
+void draw_all_by_inverse(const Params& p, const Grid& grid, const Tensor& cdf, const Stream& stream, const Tensor& out,
+                         const OptionalTensor& group) {
   const int64_t n = out.numel();
   const double* tables = cdf_of(cdf, grid.bins);
   float* sigma = static_cast<float*>(out.data_ptr());
   const auto run = [&](const auto& find) {
-    double scratch[kChunk];
+    uint32_t words[kChunk];
+    double u[kChunk];
     for_each_chunk(n, group, [&](int64_t start, int size, const int64_t* chosen) {
-      invert(p, grid, tables, read(start, size, scratch), chosen, size, sigma + start, find);
+      words_of_chunk(p, stream, start, size, words);
+      uniforms(p, stream, start, size, words, u);
+      invert(p, grid, tables, u, chosen, size, sigma + start, find);
     });
   };
   if (!group && n >= Guide::kWorth) {
@@ -154,16 +154,7 @@ void draw(const Params& p, const Grid& grid, const Tensor& cdf, const Tensor& rn
   const int64_t n = out.numel();
   int64_t* state = rng_of(rng);
   const Stream stream = stream_of(p, state[0], uint64_t(state[1]), n);
-  if (draws_by_words(p)) {
-    draw_all_by_words(p, grid, cdf, stream, out, group);
-  } else {
-    uint32_t words[kChunk];
-    invert_all(p, grid, cdf, out, group, [&](int64_t start, int size, double* u) {
-      words_of_chunk(p, stream, start, size, words);
-      uniforms(p, stream, start, size, words, u);
-      return u;
-    });
-  }
+  (draws_by_words(p) ? draw_all_by_words : draw_all_by_inverse)(p, grid, cdf, stream, out, group);
   if (n > 0) state[1] += 1;
 }
 
@@ -207,16 +198,6 @@ Tensor sample_(const Tensor& cdf, const Tensor& rng, const Tensor& grid, const T
   return out;
 }
 
-Tensor icdf(const Tensor& cdf, const Tensor& grid, const Tensor& params, const Tensor& u, const OptionalTensor& group) {
-  const Grid g = grid_of(grid);
-  check_uniforms(u, group);
-  const Floats<double> values(u);
-  Tensor out = new_sigma(cdf, u.numel(), group, "group");
-  invert_all(params_at(params), g, cdf, out, group,
-             [&](int64_t start, int size, double* scratch) { return values.read(start, size, scratch); });
-  return out;
-}
-
 Tensor advance_(const Tensor& ring, const Tensor& count, const Tensor& mmse, const Tensor& cdf, const Tensor& stats,
                 const Tensor& counters, const Tensor& rng, const Tensor& grid, const Tensor& params,
                 const Tensor& sigma, const Tensor& error, const OptionalTensor& mask, const OptionalTensor& group,
@@ -247,6 +228,5 @@ STABLE_TORCH_LIBRARY_IMPL(infonoise, CPU, m) {
   m.impl("bin_stats", TORCH_BOX(&infonoise::cpu::bin_stats));
   m.impl("refresh_", TORCH_BOX(&infonoise::cpu::refresh_));
   m.impl("sample_", TORCH_BOX(&infonoise::cpu::sample_));
-  m.impl("icdf", TORCH_BOX(&infonoise::cpu::icdf));
   m.impl("advance_", TORCH_BOX(&infonoise::cpu::advance_));
 }

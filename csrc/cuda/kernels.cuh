@@ -112,20 +112,6 @@ INX_KERNEL sample_kernel(const double* cdf, Grid grid, const Params* params, int
   draw_all(p, grid, cdf, groups, rng, header_of(shared)->offset, d, shared);
 }
 
-INX_KERNEL icdf_kernel(const double* cdf, Grid grid, const Params* params, int64_t groups, Column u, Draw d) {
-  INX_SHARED(shared);
-  const Params p = *params;
-  double* table = body_of<double>(shared);
-  if (d.group.kind == kAbsent) copy_table(cdf, grid.bins, table);
-  __syncthreads();
-  for (int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < d.size; i += int64_t(gridDim.x) * blockDim.x) {
-    const double* other = cdf + clamped_group(d.group, i, groups) * (grid.bins + 1);
-    double value[1];
-    read<1>(u, i, d.size, value);
-    d.sigma[i] = invert(p, grid, d.group.kind == kAbsent ? table : other, value[0]);
-  }
-}
-
 INX_KERNEL bin_stats_kernel(const float* ring, const int64_t* count, int64_t bins, int64_t capacity, double* moments) {
   const int64_t step = int64_t(gridDim.x) * (blockDim.x / 32);
   for (int64_t k = int64_t(blockIdx.x) * (blockDim.x / 32) + threadIdx.x / 32; k < bins; k += step) {

@@ -79,15 +79,6 @@ void launch_sample(On& on, const double* cdf, const Grid& grid, const Params* p,
 }
 
 template <class On>
-void launch_icdf(On& on, const double* cdf, const Grid& grid, const Params* p, int64_t groups, const Column& u,
-                 const Draw& d) {
-  if (d.size == 0) return;
-  const int threads = std::min(128, on.limits.threads);
-  on(icdf_kernel, blocks_for(on.limits, d.size, threads), threads, shared_bytes(table_bytes(grid.bins)), cdf, grid, p,
-     groups, u, d);
-}
-
-template <class On>
 void launch_bin_stats(On& on, const Rings& r, int bins, double* moments) {
   const int64_t all = r.groups * bins;
   if (all == 0) return;

@@ -63,17 +63,6 @@ Tensor sample_(const Tensor& cdf, const Tensor& rng, const Tensor& grid, const T
   return out;
 }
 
-Tensor icdf(const Tensor& cdf, const Tensor& grid, const Tensor& params, const Tensor& u, const OptionalTensor& group) {
-  const Grid g = grid_of(grid);
-  const double* table = cdf_of(cdf, g.bins);
-  check_uniforms(u, group);
-  Device device(cdf, {&grid, &params});
-  device.refuse_elsewhere(u, "u");
-  Tensor out = new_sigma(cdf, u.numel());
-  launch_icdf(device, table, g, params_of(params), cdf.size(0), column_of(u), draw_of(device, out, group, "group"));
-  return out;
-}
-
 Tensor advance_(const Tensor& ring, const Tensor& count, const Tensor& mmse, const Tensor& cdf, const Tensor& stats,
                 const Tensor& counters, const Tensor& rng, const Tensor& grid, const Tensor& params,
                 const Tensor& sigma, const Tensor& error, const OptionalTensor& mask, const OptionalTensor& group,
@@ -99,6 +88,5 @@ STABLE_TORCH_LIBRARY_IMPL(infonoise, CUDA, m) {
   m.impl("bin_stats", TORCH_BOX(&infonoise::cuda::bin_stats));
   m.impl("refresh_", TORCH_BOX(&infonoise::cuda::refresh_));
   m.impl("sample_", TORCH_BOX(&infonoise::cuda::sample_));
-  m.impl("icdf", TORCH_BOX(&infonoise::cuda::icdf));
   m.impl("advance_", TORCH_BOX(&infonoise::cuda::advance_));
 }

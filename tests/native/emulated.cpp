@@ -78,11 +78,6 @@ void sample(Host& on, const Sizes& s, const py::tuple& a, float* sigma, double*)
                 {sigma, s.n, column(a[5])});
 }
 
-void icdf(Host& on, const Sizes& s, const py::tuple& a, float* sigma, double*) {
-  launch_icdf(on, at<double>(a[0]), {at<double>(a[1]), s.bins}, at<Params>(a[2]), s.groups, column(a[3]),
-              {sigma, s.n, column(a[4])});
-}
-
 void advance(Host& on, const Sizes& s, const py::tuple& a, float* sigma, double*) {
   launch_advance(on, rings_at(s, a[0], a[1], a[5]), {at<double>(a[2]), at<double>(a[3]), at<double>(a[4])},
                  {at<double>(a[7]), s.bins}, at<Params>(a[8]), at<int64_t>(a[6]),
@@ -151,7 +146,6 @@ PYBIND11_MODULE(_emulated, m) {
   m.def("bin_stats", &run<bin_stats>);
   m.def("refresh_", &run<refresh>);
   m.def("sample_", &run<sample>);
-  m.def("icdf", &run<icdf>);
   m.def("advance_", &run<advance>);
   m.def("denoising_error", &denoising_error);
   m.def("denoising_error_backward", &denoising_error_backward);
