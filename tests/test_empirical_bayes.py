@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from infonoise_ext.oracle import empirical_bayes
 
-module = importlib.import_module("infonoise_ext.oracle.empirical_bayes")
+module = importlib.import_module("infonoise_ext.oracle.posterior")
 UNIT = {torch.float64: 2.0**-53, torch.float32: 2.0**-24, torch.bfloat16: 2.0**-8, torch.float16: 2.0**-11}
 HALVES = (torch.float16, torch.bfloat16)
 

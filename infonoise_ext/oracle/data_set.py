@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .base import device_of
 from .discrete import Discrete
-from .empirical_bayes import empirical_bayes
+from .posterior import empirical_bayes
 
 _CHUNK = 2**20
 
