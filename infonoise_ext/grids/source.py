@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -16,8 +16,6 @@ from ..ops.schemas import SIGNALS
 from ..state.files import read_profile
 from ..state.profile import Profile
 from ..state.table import Table
-
-T = TypeVar("T")
 
 
 class HasProfile(Protocol):
@@ -54,7 +52,7 @@ def table_of(edges: Tensor, measure: Tensor) -> Table:
     return Table.from_mass(edges, measure)
 
 
-def mean_table(source: T | Sequence[T], build: Callable[[T], Table]) -> Table:
+def mean_table(source: Any, build: Callable[[Any], Table]) -> Table:
     """The table of a source, or the mean of the tables of several, on all their edges."""
     tables = [build(one) for one in (source if isinstance(source, list | tuple) else (source,))]
     if not tables:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
+from ..curves.arguments import refuse
 from .history import History
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def history_figure(history: History, group: int = 0) -> Figure:
         ValueError: fewer than two records.
     """
     if len(history) < 2:
-        raise ValueError(f"history holds {len(history)} records, but a figure of its evolution needs 2 or more")
+        refuse("the number of records in history", len(history), "at least 2")
     records = history.records
     steps = np.array([record["step"] for record in records])
     profiles = [record["profiles"][group] for record in records]
