@@ -7,13 +7,13 @@ import sys
 
 import pytest
 from support import ROOT
-from support.cuda import cuda_library
+from support.cuda import assert_names_no_folder, cuda_library
 
 from infonoise_ext.ops.schemas import SCHEMAS
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(280),
+    pytest.mark.timeout(900),  # the first one waits for nvcc
     pytest.mark.skipif(shutil.which("nvcc") is None, reason="needs nvcc"),
 ]
 
@@ -50,6 +50,10 @@ def test_one_library_serves_cpu_and_cuda_keys(package):
     assert names.split() == list(SCHEMAS)
     assert cuda == "90-real CUDA C++"
     assert cpu == "C++ tensor(True)"
+
+
+def test_the_library_names_no_folder(package):
+    assert_names_no_folder(package / "infonoise_ext" / "_C.abi3.so")
 
 
 # What torch runs when it starts CUDA, on a machine that says it has such a GPU; CUDA tensors themselves there are none.
