@@ -201,6 +201,7 @@ def test_a_check_that_can_build_nothing_says_so(checkout):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # the first one waits for nvcc
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="needs nvcc")
 @pytest.mark.parametrize("way", ["beside the package", "in a wheel"])
 def test_a_check_takes_the_library_that_came_along(way, checkout):

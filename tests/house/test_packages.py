@@ -7,14 +7,16 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import zipfile
 from pathlib import Path
 
 import pytest
 import torch
 from support import ROOT
+from support.cuda import assert_names_no_folder
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 TORCH = Path(torch.__file__).parent
 BUILDS = ("setup.py", "pyproject.toml", "CMakeLists.txt", "README.md", "LICENSE", "csrc", "infonoise_ext")
 HEARD = "infonoise_ext: no C++ ops are built, eager torch serves: "
@@ -161,6 +163,7 @@ def test_a_wheel_from_the_sdist_has_the_ops(tmp_path):
     with zipfile.ZipFile(found) as archive:
         assert {name for name in needed if name.startswith("infonoise_ext/")} <= set(archive.namelist())
         archive.extractall(tmp_path / "site")
+    assert_names_no_folder(tmp_path / "site" / "infonoise_ext" / "_C.abi3.so", tmp_path, tempfile.gettempdir())
     code = "import infonoise_ext as inx; print(inx.__file__, inx.InfoNoise(seed=1).sample(3).isfinite().all())"
     site = {"PYTHONPATH": str(tmp_path / "site"), "INFONOISE_BACKEND": "compiled"}
     command = [sys.executable, "-c", code]
