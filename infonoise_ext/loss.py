@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .curves.arguments import refuse
 from .curves.density import Density
 from .ops import registry as ops
 from .ops.checks import check_pair
@@ -61,11 +62,10 @@ def denoising_loss(
 
 def _check_vectors(denoised: Tensor, **vectors: Tensor | None) -> None:
     for name, x in vectors.items():
-        if x is not None and (x.shape != denoised.shape[:1] or x.device != denoised.device):
-            raise ValueError(
-                f"{name} must have shape {list(denoised.shape[:1])} and be on {denoised.device}, as the samples of "
-                f"denoised, got {list(x.shape)} on {x.device}"
-            )
+        if x is not None and x.shape != denoised.shape[:1]:
+            refuse(f"the shape of {name}", list(x.shape), f"{list(denoised.shape[:1])}, as the samples of denoised")
+        if x is not None and x.device != denoised.device:
+            refuse(f"the device of {name}", str(x.device), f"{denoised.device}, as that of denoised")
     mask = vectors["mask"]
     if mask is not None and mask.dtype != torch.bool:
-        raise ValueError(f"mask must be bool, got {mask.dtype}")
+        refuse("the dtype of mask", mask.dtype, "torch.bool")

@@ -156,7 +156,7 @@ class InfoNoise:
 
         With a process group a refresh is collective, so all ranks step together.
         """
-        self._advance(self._nothing, self._nothing, None, None, 0, None)
+        self._ops.advance_(*self.state, self._nothing, self._nothing, None, None, 0, None)
         if self.process_group is not None or self.history is not None:
             self._step_on_host()
 
@@ -200,25 +200,10 @@ class InfoNoise:
         """
         upcoming = group if next_group is None else next_group
         n = sigma.numel() if upcoming is None else upcoming.numel()
-        following = self._advance(sigma, error, mask, group, n, upcoming)
+        following = self._ops.advance_(*self.state, sigma, error, mask, group, n, upcoming)
         if self.process_group is not None:
             self._step_on_host()
         return following
-
-    def _advance(
-        self,
-        sigma: Tensor,
-        error: Tensor,
-        mask: Tensor | None,
-        group: Tensor | None,
-        n: int,
-        next_group: Tensor | None,
-    ) -> Tensor:
-        s = self.state
-        return self._ops.advance_(
-            s.ring, s.count, s.mmse, s.cdf, s.stats, s.counters, s.rng, s.grid, s.params,
-            sigma, error, mask, group, n, next_group,
-        )  # fmt: skip
 
     def refresh(self) -> None:
         """Rebuild the table now from what is recorded, by all ranks of a process group, if coverage allows."""

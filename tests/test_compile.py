@@ -38,7 +38,7 @@ def test_two_compilations_over_changing_batches(function, backend):
             assert torch.equal(sigma, compiled.sample(batch))
             torch.testing.assert_close(fast(compiled, sigma), function(plain, sigma))
     assert counter.frame_count <= 2
-    for name, tensor in vars(plain.state).items():
+    for name, tensor in plain.state._asdict().items():
         assert torch.equal(tensor, getattr(compiled.state, name)), name
 
 
@@ -78,7 +78,7 @@ def test_training_step_with_backward_compiles_whole():
 
 def test_every_state_tensor_is_static_for_cuda_graphs():
     schedule = inx.InfoNoise(seed=1).to("cpu")
-    for name, tensor in vars(schedule.state).items():
+    for name, tensor in schedule.state._asdict().items():
         assert getattr(tensor, "_dynamo_static_input_type", None) == "unguarded", name
 
 

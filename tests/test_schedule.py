@@ -192,11 +192,11 @@ def test_weight_divides_the_density():
 
 def test_state_keeps_its_addresses_and_its_size():
     schedule = inx.InfoNoise(seed=1, warmup=5, refresh_every=5)
-    addresses = {name: tensor.data_ptr() for name, tensor in vars(schedule.state).items()}
+    addresses = {name: tensor.data_ptr() for name, tensor in schedule.state._asdict().items()}
     train(schedule, 50)
     schedule.load_state_dict(schedule.state_dict())
     schedule.reset()
-    assert {name: tensor.data_ptr() for name, tensor in vars(schedule.state).items()} == addresses
+    assert {name: tensor.data_ptr() for name, tensor in schedule.state._asdict().items()} == addresses
 
 
 def test_gradients_pass_by():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,12 +21,11 @@ MUTABLE = tuple(name for name in LAYOUT if name not in ("grid", "params"))
 """What training changes and a checkpoint holds."""
 
 
-@dataclass
-class State:
+class State(NamedTuple):
     """The tensors of `LAYOUT` by name."""
 
     ring: Tensor
-    count: Tensor
+    count: Tensor  # type: ignore[assignment]  # hides the method of tuples
     mmse: Tensor
     cdf: Tensor
     stats: Tensor
@@ -37,14 +36,14 @@ class State:
 
     def mark_static(self) -> None:
         """Tell torch.compile that these addresses never change, so CUDA graphs accept their mutation."""
-        for f in fields(self):
+        for tensor in self:
             # What torch._dynamo.mark_static_address sets, without the seconds that importing it takes.
-            getattr(self, f.name)._dynamo_static_input_type = "unguarded"
+            tensor._dynamo_static_input_type = "unguarded"  # type: ignore[attr-defined]
 
     def to(self, device: torch.device) -> State:
         """Copies of the tensors on `device`, marked static."""
         with torch.inference_mode(False):  # an inference tensor could never be updated outside of that mode
-            moved = State(*(getattr(self, f.name).detach().to(device, copy=True) for f in fields(self)))
+            moved = State(*(tensor.detach().to(device, copy=True) for tensor in self))
         moved.mark_static()
         return moved
 

@@ -44,7 +44,7 @@ def test_many_steps_compile_twice(backend):
 def test_generated_code_of_every_op_updates_the_state_in_place():
     torch._dynamo.reset()
     schedule = inx.InfoNoise(seed=1, **OPTIONS)
-    addresses = {name: tensor.data_ptr() for name, tensor in vars(schedule.state).items()}
+    addresses = {name: tensor.data_ptr() for name, tensor in schedule.state._asdict().items()}
     sigma = schedule.sample(64)
     _, codes = run_and_get_code(torch.compile(training, fullgraph=True), schedule, sigma)
     code = "\n".join(codes)
@@ -55,7 +55,7 @@ def test_generated_code_of_every_op_updates_the_state_in_place():
     ]
     for word in ("clone", "copy_(", "auto_functionalized"):
         assert word not in code
-    assert {name: tensor.data_ptr() for name, tensor in vars(schedule.state).items()} == addresses
+    assert {name: tensor.data_ptr() for name, tensor in schedule.state._asdict().items()} == addresses
 
 
 @pytest.mark.slow
@@ -107,7 +107,7 @@ class Draw(torch.nn.Module):
 
     def __init__(self, schedule):
         super().__init__()
-        for name, tensor in vars(schedule.state).items():
+        for name, tensor in schedule.state._asdict().items():
             self.register_buffer(name, tensor)
         self.schedule = copy.copy(schedule)
         self.schedule.state = self

@@ -35,7 +35,7 @@ def use(schedule):
     return [
         sigma,
         *last,
-        *vars(twin.state).values(),
+        *twin.state._asdict().values(),
         torch.tensor(list(twin.summary().values()), dtype=torch.float64, device="cpu"),
     ]
 
@@ -154,7 +154,7 @@ def test_gradients_functions_and_one_sample(backend):
 
     assert torch.func.grad(loss)(torch.tensor(2.0), torch.ones(4)) == 4
     assert int(schedule.state.count.sum()) == 6
-    before = {name: tensor.clone() for name, tensor in vars(schedule.state).items()}
+    before = {name: tensor.clone() for name, tensor in schedule.state._asdict().items()}
     with pytest.raises(RuntimeError, match="observe_"):
         torch.vmap(lambda x: schedule.observe(x, x))(torch.ones(3, 4))
     for name, tensor in before.items():
@@ -162,7 +162,7 @@ def test_gradients_functions_and_one_sample(backend):
 
 
 def state_of(schedule):
-    return {name: tensor.clone() for name, tensor in vars(schedule.state).items()}
+    return {name: tensor.clone() for name, tensor in schedule.state._asdict().items()}
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

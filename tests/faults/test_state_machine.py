@@ -84,7 +84,7 @@ class Machine(RuleBasedStateMachine):
         return inx.InfoNoise(groups=groups, seed=seed, backend=self.backend, weight=weight, bound=bound, **config)
 
     def shadow_now(self):
-        self.shadow = {name: tensor.clone() for name, tensor in vars(self.schedule.state).items()}
+        self.shadow = {name: tensor.clone() for name, tensor in self.schedule.state._asdict().items()}
 
     def batch(self, size, seed, spoiled):
         g = generator(seed)
@@ -151,7 +151,7 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def reset(self):
         self.schedule.reset()
-        fresh = vars(inx.InfoNoise(config=self.schedule.config, groups=self.schedule.groups).state)
+        fresh = inx.InfoNoise(config=self.schedule.config, groups=self.schedule.groups).state._asdict()
         self.shadow |= {name: fresh[name].clone() for name in MUTABLE if name != "rng"}
 
     @rule()
@@ -207,8 +207,8 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def states_are_equal(self):
-        assert_same_state(vars(self.schedule.state), self.shadow)
-        assert all(tensor._dynamo_static_input_type for tensor in vars(self.schedule.state).values())
+        assert_same_state(self.schedule.state._asdict(), self.shadow)
+        assert all(tensor._dynamo_static_input_type for tensor in self.schedule.state._asdict().values())
 
     def teardown(self):
         if hasattr(self, "folder"):

@@ -27,7 +27,7 @@ def refreshes(schedule):
 
 
 def assert_same_bits(one, other):
-    for name, tensor in vars(one.state).items():
+    for name, tensor in one.state._asdict().items():
         assert torch.equal(tensor, getattr(other.state, name)), name
 
 

@@ -62,7 +62,7 @@ def test_two_streams_with_two_schedules(backend, size):
     torch.cuda.synchronize()
     for i, (one, other) in enumerate(zip(together, alone, strict=True)):
         assert torch.equal(drawn[i], wanted[i])
-        for name, tensor in vars(one.state).items():
+        for name, tensor in one.state._asdict().items():
             assert torch.equal(tensor, getattr(other.state, name)), name
 
 

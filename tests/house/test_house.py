@@ -97,7 +97,7 @@ def test_state_lies_as_the_ops_and_a_checkpoint_take_it():
         "params": (f64, (17,), None),
     }  # fmt: skip
     state = infonoise_ext.InfoNoise(groups=3, bins=7, capacity=5, min_count=2).state
-    assert list(vars(state)) == list(wanted) == list(LAYOUT)
+    assert list(state._asdict()) == list(wanted) == list(LAYOUT)
     for name, (dtype, shape, start) in wanted.items():
         tensor = getattr(state, name)
         assert (tensor.dtype, tensor.shape) == (dtype, shape), name
