@@ -191,7 +191,7 @@ class Density:
 
     def summary(self) -> dict[str, float]:
         """Return the 5, 50 and 95 % quantiles of sigma as sigma_q05, sigma_q50, sigma_q95."""
-        quantiles = self.level(torch.tensor([0.05, 0.5, 0.95], dtype=torch.float64))
+        quantiles = self.level(torch.tensor([0.05, 0.5, 0.95], dtype=torch.float64, device="cpu"))
         names = ("sigma_q05", "sigma_q50", "sigma_q95")
         return dict(zip(names, quantiles.tolist(), strict=True))
 
