@@ -145,7 +145,6 @@ def test_gradients_functions_and_one_sample(backend):
     leaf = torch.tensor([0.7], requires_grad=True)
     schedule.observe(leaf, leaf * 2)
     assert not schedule.advance(leaf * 1, leaf).requires_grad
-    assert not schedule.table().level(leaf).requires_grad
 
     def loss(w, x):
         error = (w * x).square()
