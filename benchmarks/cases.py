@@ -15,7 +15,7 @@ BATCHES = (64, 1024, 16384, 2**20)
 BINS = (64, 512)
 CAPACITY = 256
 REFRESH_EVERY = 100
-BATCHED = ("observe_", "sample_", "advance_", "icdf")
+BATCHED = ("observe_", "sample_", "advance_")
 PER_TABLE = ("refresh_", "bin_stats")
 LOSS = ("denoising_error", "denoising_error_backward", "denoising_loss")
 LOSS_BATCHES = (16, 256, 4096)
@@ -62,13 +62,11 @@ def make_case(name, implementation, batch, bins):
         return _host_case(name, HOSTS[implementation], sigma, error, bins)
     schedule = filled_schedule(bins, "eager" if implementation == "eager" else "auto")
     s = schedule.state
-    u = torch.rand(batch, dtype=torch.float64)
     arguments = {
         "observe_": (s.ring, s.count, s.counters, s.grid, sigma, error, None, None),
         "bin_stats": (s.ring, s.count),
         "refresh_": (eager.bin_stats(s.ring, s.count), s.mmse, s.cdf, s.stats, s.counters, s.grid, s.params),
         "sample_": (s.cdf, s.rng, s.grid, s.params, batch, None),
-        "icdf": (s.cdf, s.grid, s.params, u, None),
     }
     if name == "advance_":
         return _advance_case(schedule, implementation, sigma, error)
@@ -126,7 +124,6 @@ def _host_case(name, sampler, sigma, error, bins):
         "refresh_": host.refresh,
         "bin_stats": lambda: [(len(q), sum(q)) for q in host.queues],
         "sample_": lambda: host.sample(len(sigma)),
-        "icdf": lambda: host.sample(len(sigma)),
         "advance_": lambda: host.advance(sigma, error),
     }
     return functions[name]

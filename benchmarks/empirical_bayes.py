@@ -1,6 +1,6 @@
 """`empirical_bayes` against the whole B x N matrix and against torch's fused attention: time and memory.
 
-`python -m benchmarks.empirical_bayes` prints the table of docs/empirical-bayes.md.
+`python -m benchmarks.empirical_bayes` prints the table of docs/research/empirical-bayes.md.
 """
 
 import ctypes
@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from infonoise_ext.oracle import empirical_bayes
+from infonoise_ext import empirical_bayes
 
 SIZES = ((2, 1024, 20000), (32, 1024, 20000), (768, 512, 8000), (3072, 256, 4000))
 """D, B, N."""

@@ -33,16 +33,16 @@ class Experiment(NamedTuple):
 
 
 EXPERIMENTS = [
-    Experiment("highdim_steps", "experiments.highdim.steps", 5, "docs/high-dimension.md"),
-    Experiment("highdim_laws", "experiments.highdim.laws", 1.2, "docs/high-dimension.md"),
-    Experiment("highdim_learned", "experiments.highdim.learned.__main__", 8, "docs/learned-profiles.md"),
-    Experiment("grids", "experiments.grids.compare", 17, "docs/inference-grids.md"),
+    Experiment("highdim_steps", "experiments.highdim.steps", 5, "docs/research/high-dimension.md"),
+    Experiment("highdim_laws", "experiments.highdim.laws", 1.2, "docs/research/high-dimension.md"),
+    Experiment("highdim_learned", "experiments.highdim.learned.__main__", 8, "docs/research/learned-profiles.md"),
+    Experiment("grids", "experiments.grids.compare", 17, "docs/research/inference-grids.md"),
     Experiment("signals", "experiments.signals", 8, "docs/how-it-works.md"),
-    Experiment("method_decision", "experiments.method.decision", 0.2, "docs/method.md"),
-    Experiment("method_models", "experiments.method.models", 1, "docs/method.md"),
-    Experiment("method_data", "experiments.method.data", 1, "docs/method.md"),
-    Experiment("method_memory", "experiments.method.memory", 2, "docs/method.md"),
-    Experiment("method_grids", "experiments.method.grids", 1, "docs/method.md"),
+    Experiment("method_decision", "experiments.method.decision", 0.2, "docs/research/method.md"),
+    Experiment("method_models", "experiments.method.models", 1, "docs/research/method.md"),
+    Experiment("method_data", "experiments.method.data", 1, "docs/research/method.md"),
+    Experiment("method_memory", "experiments.method.memory", 2, "docs/research/method.md"),
+    Experiment("method_grids", "experiments.method.grids", 1, "docs/research/method.md"),
 ]
 
 

@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from .curves.arguments import refuse, whole
 from .ops.schemas import COUNTERS, PARAMS
 from .state.config import InfoNoiseConfig
 from .state.tensors import State, make_params
@@ -30,18 +31,17 @@ def placement(group: dist.ProcessGroup | None, rank: int | None, world: int | No
     """
     if group is not None:
         if rank is not None or world is not None:
-            raise ValueError(f"rank is {rank} and world {world}, but process_group gives both: leave them out")
+            refuse("(rank, world)", (rank, world), "left out beside process_group, which gives both")
         if not isinstance(group, dist.ProcessGroup):
-            raise ValueError(f"process_group is {group!r}, but must be a ProcessGroup that this process is in")
+            refuse("process_group", group, "a ProcessGroup that this process is in")
         return group.rank(), group.size()
     initialized = dist.is_available() and dist.is_initialized()
     if rank is None and world is None:
         _warn_if_alone(initialized)
     rank = (dist.get_rank() if initialized else 0) if rank is None else rank
     world = (dist.get_world_size() if initialized else rank + 1) if world is None else world
-    if not 0 <= rank < world:
-        raise ValueError(f"rank is {rank}, but must be in [0, world = {world})")
-    return rank, world
+    world = whole("world", world, least=1)
+    return whole("rank", rank, least=0, most=world - 1), world
 
 
 def _warn_if_alone(initialized: bool) -> None:

@@ -21,21 +21,39 @@ def report() -> str:
     """Versions, backends found, which serves CPU and CUDA tensors, and what is missing."""
     rows = [("infonoise_ext", __version__), ("torch", torch.__version__), ("python", platform.python_version())]
     rows += [("numpy", _version("numpy")), ("triton", _version("triton"))]
-    path = _library.library_path()
+    if torch.cuda.is_available():
+        torch.cuda.init()  # lets the ops look at the GPUs
     rows += [
-        ("compiled ops", "not built" if path is None else path.name + (" loaded" if _loaded() else " not loaded")),
-        (f"{_library.ENV_BACKEND}", _library.requested_backend()),
-        ("CPU tensors", ops.serving("cpu")),
-        ("CUDA tensors", f"{ops.serving('cuda')} ({_cuda_devices()})"),
-        ("XPU tensors", ops.serving("xpu")),
+        ("compiled ops", _compiled()),
+        (_library.ENV_BACKEND, _library.requested_backend()),
+        ("CPU tensors", _serving("cpu")),
+        ("CUDA tensors", f"{_serving('cuda')} ({_cuda_devices()})"),
+        ("XPU tensors", _serving("xpu")),
         ("backend='triton'", _triton()),
     ]
     lines = [f"{name:<18} {value}" for name, value in rows]
     return "\n".join([*lines, "", *_advice()])
 
 
-def _loaded() -> bool:
-    return ops.missing_reason is None
+def _compiled() -> str:
+    path = _library.library_path()
+    if path is None or ops.missing_reason is not None:
+        return "not built" if path is None else f"{path.name} not loaded"
+    toolkit, *architectures = _library.built_for() or ("",)
+    cuda = f"with CUDA {toolkit} for {' '.join(architectures)}" if toolkit else "without CUDA ops"
+    return f"{path.name} loaded, {cuda}"
+
+
+def _serving(device: str) -> str:
+    """What serves a device's tensors and, if that is not the compiled ops, why."""
+    if _library.requested_backend() == "triton":
+        return f"Triton: {_library.ENV_BACKEND} asks for it"
+    served = ops.serving(device)
+    if "C++" in served:
+        return served
+    if ops.missing_reason is not None:
+        return f"{served}: the C++ ops are not loaded"
+    return f"{served}: {(device == 'cuda' and ops.gpu_reason) or f'the C++ ops are not built for {device.upper()}'}"
 
 
 def _knows_backward() -> bool:
@@ -64,14 +82,15 @@ def _version(package: str) -> str:
 def _cuda_devices() -> str:
     if not torch.cuda.is_available():
         return "no CUDA device here"
-    return ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+    capabilities = [torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())]
+    return ", ".join(f"{torch.cuda.get_device_name(i)}, sm_{a}{b}" for i, (a, b) in enumerate(capabilities))
 
 
 def _advice() -> list[str]:
     advice = []
     if ops.missing_reason is not None:
         advice.append(f"C++ ops: {ops.missing_reason}")
-    if not _knows_backward():
+    if ops.serving("cpu") != "nothing" and not _knows_backward():
         advice.append(
             f"Activation checkpoints: torch {torch.__version__} does not tell the C++ ops that backward runs, so a "
             "compiled function that calls `observe` inside a checkpoint records twice"

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from .curves.density import Density
 from .ops import registry as ops
-from .ops.pairs import aligned, check_pair
+from .ops.checks import check_pair
+from .ops.eager.loss import aligned
 from .schedule import InfoNoise
 
 _AUTO = ops.backend("auto")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import os
-import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,7 +15,6 @@ from .curves.density import Density
 from .curves.weights import Weight, as_weight
 from .distributed import compare_ranks, placement, sum_over_ranks_
 from .ops import registry as ops
-from .ops.backward import count_recomputed_, in_backward, refuse_in_backward
 from .ops.graphs import never_compiled
 from .ops.schemas import COUNTERS, STATUSES
 from .state import checkpoint, files
@@ -135,7 +132,6 @@ class InfoNoise:
         Raises:
             RuntimeError: backward is running: a region that is computed again would get other numbers.
         """
-        refuse_in_backward("sample", n)
         s = self.state
         return self._ops.sample_(s.cdf, s.rng, s.grid, s.params, n, group)
 
@@ -143,7 +139,7 @@ class InfoNoise:
         """Record a batch or micro-batch; no host sync, gradients are ignored.
 
         Called while backward runs, as activation checkpointing does to compute a region again, it records
-        nothing, counts the samples as recomputed and, unless compiled, warns.
+        nothing and counts the samples as recomputed: they were recorded the first time.
 
         Args:
             sigma: [B] noise levels that were used, any floating dtype.
@@ -153,10 +149,6 @@ class InfoNoise:
             group: [B] int64 or int32 in [0, G).
         """
         s = self.state
-        if in_backward():
-            warnings.warn("observe was called during backward and records nothing there", stacklevel=2)
-            count_recomputed_(s.counters, sigma, group)
-            return
         self._ops.observe_(s.ring, s.count, s.counters, s.grid, sigma, error, mask, group)
 
     def step(self) -> None:
@@ -208,7 +200,6 @@ class InfoNoise:
         """
         upcoming = group if next_group is None else next_group
         n = sigma.numel() if upcoming is None else upcoming.numel()
-        refuse_in_backward("advance", sigma.numel() + n)
         following = self._advance(sigma, error, mask, group, n, upcoming)
         if self.process_group is not None:
             self._step_on_host()
@@ -312,7 +303,7 @@ class InfoNoise:
 
         A path that ends in ".safetensors" gets that format (needs the safetensors package).
         """
-        files.save(self.state_dict(), Path(path))
+        files.write(self.state_dict(), path)
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """`load_state_dict` of what `save` wrote.
@@ -321,7 +312,7 @@ class InfoNoise:
             OSError: the file cannot be opened.
             ValueError: the file is damaged, of another kind or of another version; nothing is changed.
         """
-        saved = files.read(Path(path))
+        saved = files.read(path)
         try:
             self.load_state_dict(saved)
         except ValueError as error:

@@ -5,8 +5,9 @@
 #   scripts/gpu_check.sh PHASE    facts, build, tests, sanitizer or benchmarks alone
 #
 # Environment: OUT, folder of the results (build/gpu-check); COMMIT, where there is no git; PYTHON (python3).
-# Needs torch >= 2.10 with CUDA and pytest. Without nvcc Triton serves CUDA tensors; without compute-sanitizer
-# the report says so. Exit status: 0 all passed, 1 a phase failed, 3 no CUDA device: nothing was measured.
+# Needs torch >= 2.10 with CUDA and pytest. The compiled ops may come along, in infonoise_ext/ or as a wheel in dist/;
+# without them, and without nvcc and cmake, Triton serves CUDA tensors. Without compute-sanitizer the report says so.
+# Exit status: 0 all passed, 1 a phase failed, 3 no CUDA device: nothing was measured.
 # shellcheck disable=SC2329  # each phase is a function that a second run of this script is told to call
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
@@ -36,43 +37,40 @@ has_device() { "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_avail
 
 facts() { "$python" -m benchmarks.gpu.facts; }
 
-# Into the package where there is a device, elsewhere beside it: that library is not for this machine.
+# Keeps the library that came along if it serves CUDA tensors here, else takes the one of a wheel in dist/, else lets
+# CMake build one. Where nothing of this does, Triton serves CUDA tensors, and is all that the phases below look at.
 build() {
-  local nvcc target=$work
-  has_device && target=.
-  capability=$("$python" -c 'import torch; print("%d%d" % torch.cuda.get_device_capability())' 2> /dev/null || echo 90)
-  if ! nvcc=$(find_tool nvcc); then
-    echo "nvcc is not available: only the C++ ops are built, Triton serves CUDA tensors"
-    INFONOISE_CUDA=0 "$python" setup.py build_ext --build-lib "$target"
-    return
+  local wheel=(dist/*.whl) nvcc failed
+  serves_cuda "as it came" && return
+  if [[ -e ${wheel[0]} ]]; then
+    "$python" -m zipfile -e "${wheel[0]}" "$work/wheel" && cp "$work/wheel/infonoise_ext/_C.abi3.so" infonoise_ext/ || return
+    serves_cuda "from ${wheel[0]}" && return
   fi
-  PATH=$(dirname "$nvcc"):$PATH
-  echo "for sm_$capability with $nvcc"
-  CUDAARCHS=$capability INFONOISE_CUDA=1 "$python" setup.py build_ext --build-lib "$target" --build-temp "$work/setup" ||
-    { echo "setup.py failed; now by hand"; build_by_hand "$target" "$capability" "$nvcc"; } || return
-  [[ $target != . ]] || "$python" -c 'from infonoise_ext import ops; assert ops.serving("cuda") == "CUDA C++", ops.missing_reason'
+  nvcc=$(find_tool nvcc) && PATH=$(dirname "$nvcc"):$PATH
+  CUDAARCHS=$(capability) "$python" setup.py -q build_ext --inplace --build-temp "$work/setup"
+  failed=$?
+  serves_cuda "built here" || echo "no CUDA C++ here: Triton serves CUDA tensors, and nothing else is measured"
+  return "$failed"
 }
 
-build_by_hand() {
-  local target=$1 capability=$2 nvcc=$3 torch source objects=()
-  torch=$("$python" -c 'import torch; print(torch.__path__[0])')
-  local flags=(-std=c++17 -O3 -DUSE_CUDA -DTORCH_TARGET_VERSION=0x020a000000000000ULL -isystem "$torch/include")
-  mkdir -p "$work/objects" "$target/infonoise_ext"
-  for source in csrc/*.cpp csrc/*.cu; do
-    objects+=("$work/objects/$(basename "$source").o")
-    case $source in
-      *.cpp) "${CXX:-c++}" "${flags[@]}" -ffp-contract=off -fPIC -fvisibility=hidden -c "$source" -o "${objects[-1]}" ;;
-      *.cu) "$nvcc" "${flags[@]}" -fmad=false -gencode "arch=compute_$capability,code=sm_$capability" \
-        -Xcompiler -fPIC,-fvisibility=hidden -c "$source" -o "${objects[-1]}" ;;
-    esac || return
-  done
-  "$nvcc" -shared -cudart static "${objects[@]}" -L"$torch/lib" -ltorch_cpu -Xlinker --no-as-needed -ltorch \
-    -o "$target/infonoise_ext/_C.abi3.so"
+# Loads the package as a user does; HOW is for the log.
+serves_cuda() {
+  "$python" - "$1" 2>&1 << 'END' | tee "$work/serving"
+import sys, torch
+torch.cuda.is_available() and torch.cuda.init()
+from infonoise_ext import doctor
+from infonoise_ext.ops import registry as ops
+print(f"{sys.argv[1]}: {ops.serving('cuda')} serves CUDA tensors")
+print(doctor.report())
+END
+  grep -q ': CUDA C++ serves' "$work/serving"
 }
+
+capability() { "$python" -c 'import torch; print("%d%d" % torch.cuda.get_device_capability())' 2> /dev/null || echo 90; }
 
 tests() {
   local options=(-p no:cacheprovider -rfEs --tb=short --durations=10) built=0
-  find_tool nvcc > /dev/null && built=1
+  grep -qs ': CUDA C++ serves' "$work/serving" && built=1
   if ! "$python" -c 'import pytest' 2> /dev/null; then
     echo "pytest is not available: every op is exercised once instead"
     "$python" tests/gpu/exercise.py auto && "$python" tests/gpu/exercise.py triton
@@ -80,7 +78,7 @@ tests() {
   fi
   "$python" -c 'import xdist' 2> /dev/null && options+=(-n 8 --dist worksteal)
   INFONOISE_CUDA_BUILT=$built INFONOISE_TEST_DEVICE=cuda TORCHINDUCTOR_COMPILE_THREADS=2 \
-    "$python" -m pytest tests/gpu tests/test_ops.py "${options[@]}"
+    "$python" -m pytest tests/gpu tests/ops/test_ops.py "${options[@]}"
 }
 
 # Each tool beside the others: they take turns on the GPU, and their start takes longer than their work.
@@ -141,18 +139,18 @@ phase() {
 case ${1:-all} in
   facts | build | tests | sanitizer | benchmarks) "$1"; exit ;;
   all) ;;
-  *) sed -n '2,10p' scripts/gpu_check.sh; exit 2 ;;
+  *) sed -n '2,11p' scripts/gpu_check.sh; exit 2 ;;
 esac
 
 failed=0
 rm -f "$out"/gpu-*.json "$work"/*.tsv
 phase facts 30
 cat "$out/facts.log"
-phase build 120
 if ! has_device; then
   echo "no CUDA device: nothing was measured"
   exit 3
 fi
+phase build 120
 phase tests 160
 phase sanitizer 90
 phase benchmarks 300

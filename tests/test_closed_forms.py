@@ -5,27 +5,10 @@ import math
 import pytest
 import torch
 from scipy import optimize, stats
-from support import generator
+from support.runs import fed, gaussian_mmse
 
 import infonoise_ext as inx
 from infonoise_ext.ops.schemas import SIGNALS
-
-
-def gaussian_mmse(sigma, std):
-    return std**2 * sigma**2 / (std**2 + sigma**2)
-
-
-def fed(mmse, samples=400_000, noise=0.0, **options):
-    """A schedule refreshed once from losses at levels drawn from its own prior."""
-    schedule = inx.InfoNoise(seed=3, capacity=4096, prior=inx.LogUniform(), **options)
-    sigma = schedule.sample(samples)
-    error = mmse(sigma.double())
-    if noise:
-        error = error * (1 + noise * torch.randn(samples, generator=generator(1), dtype=torch.float64))
-    schedule.observe(sigma, error)
-    schedule.refresh()
-    assert schedule.status == "active"
-    return schedule
 
 
 @pytest.mark.parametrize("std", [0.5, 2.0])

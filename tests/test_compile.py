@@ -42,6 +42,7 @@ def test_two_compilations_over_changing_batches(function, backend):
         assert torch.equal(tensor, getattr(compiled.state, name)), name
 
 
+@pytest.mark.slow
 def test_inductor_neither_clones_nor_copies_the_state():
     torch._dynamo.reset()
     schedule = inx.InfoNoise(seed=1, weight=inx.EDMWeight(0.5))
@@ -93,7 +94,6 @@ def arguments(name):
         "bin_stats": take(state, ("ring", "count")),
         "refresh_": [moments, *take(state, ("mmse", "cdf", "stats", "counters", "grid", "params"))],
         "sample_": [*take(state, ("cdf", "rng", "grid", "params")), 40, group],
-        "icdf": [*take(state, ("cdf", "grid", "params")), u, None],
         "advance_": [*take(state, ADVANCE), *batch, 40, group],
         "denoising_error": [u.view(8, 5), u.view(8, 5).bfloat16()],
         "denoising_error_backward": [error[:8].clone(), u.view(8, 5).bfloat16(), u.view(8, 5).float()],
@@ -133,6 +133,5 @@ def test_eager_off_the_cpu_reads_nothing_back_and_stays_there(groups):
     group = torch.zeros(64, dtype=torch.int64, device="meta") if groups > 1 else None
     drawn = eager.advance_(*take(state, ADVANCE), sigma, error, sigma > 0.1, group, 64, group)
     assert (drawn.device.type, drawn.dtype, drawn.shape) == ("meta", torch.float32, (64,))
-    assert eager.icdf(*take(state, ("cdf", "grid", "params")), sigma, group).device.type == "meta"
     with pytest.raises(RuntimeError, match=r"item|meta"):
         bool(state["counters"].sum() > 0)  # what the functions above must not do

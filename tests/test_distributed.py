@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-from ranks import UNION, batch_of, launch, train
+from support import ROOT
+from support.ranks import UNION, batch_of, launch, train
 
 import infonoise_ext as inx
 
-ROOT = Path(__file__).parent.parent
 TWO = ("ddp", "fsdp2", "compiled_advance", "save_distributed")
 FOUR = (
     "faults", "union", "draws", "one_call_or_three", "disagreement", "construction", "checkpoints",
@@ -22,7 +22,7 @@ FOUR = (
 )  # fmt: skip
 LEARNED = ("mmse", "cdf", "stats")
 
-pytestmark = pytest.mark.skipif(not dist.is_gloo_available(), reason="torch has no gloo")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not dist.is_gloo_available(), reason="torch has no gloo")]
 
 
 @pytest.fixture(scope="module")

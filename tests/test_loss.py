@@ -203,6 +203,7 @@ def test_two_compilations_over_changing_batches(backend, masked):
     assert_same_state(vars(schedule.state), vars(plain.state))
 
 
+@pytest.mark.slow
 def test_inductor_keeps_a_channels_last_network_whole():
     torch._dynamo.reset()
     net = torch.nn.Conv2d(3, 3, 3, padding=1).to(memory_format=torch.channels_last)

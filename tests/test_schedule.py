@@ -5,25 +5,12 @@ import math
 import pytest
 import torch
 from support import generator
+from support.runs import gaussian_mmse, train
 
 import infonoise_ext as inx
 from infonoise_ext.ops.schemas import SIGNALS, SKIP_CAUSES
 
 BACKENDS = ("auto", "eager")
-
-
-def gaussian_mmse(sigma, std=0.5):
-    return std**2 * sigma**2 / (std**2 + sigma**2)
-
-
-def train(schedule, steps, batch=128, mmse=gaussian_mmse, seed=0, sigma=None):
-    """Feed `steps` batches of losses with mean `mmse` and a heavy spread; returns the next sigma."""
-    g = generator(seed)
-    sigma = schedule.sample(batch) if sigma is None else sigma
-    for _ in range(steps):
-        noise = torch.randn(batch, 8, generator=g).square().mean(1)
-        sigma = schedule.advance(sigma, mmse(sigma) * noise)
-    return sigma
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from infonoise_ext import empirical_bayes
 from infonoise_ext.ops import registry as ops
 from infonoise_ext.ops.library import triton_is_installed
 from infonoise_ext.ops.schemas import SCHEMAS
-from infonoise_ext.oracle import empirical_bayes
 
 from ..cases import CAPACITY, HOSTS, filled_schedule
 from . import rivals
@@ -158,7 +158,7 @@ class Suite:
         cases = []
         for name, namespace in self.ours.items():
             o = ops.backend(namespace)
-            cases += [self.sample_case(name, o), self.observe_case(name, o), self.icdf_case(name, o)]
+            cases += [self.sample_case(name, o), self.observe_case(name, o)]
             for k in self.sizes.tables:
                 cases += [self.bin_stats_case(name, o, k), self.refresh_case(name, o, k)]
         return cases
@@ -171,16 +171,6 @@ class Suite:
             return lambda: o.sample_(s.cdf, s.rng, s.grid, s.params, n, None)
 
         return Case("sample_", name, build, n, bins, bytes=FLOAT * n, limit="fill")
-
-    def icdf_case(self, name, o):
-        n, bins = self.sizes.sample, self.sizes.bins
-
-        def build():
-            s = self.state(bins, False)
-            u = torch.rand(n, device=self.device)
-            return lambda: o.icdf(s.cdf, s.grid, s.params, u, None)
-
-        return Case("icdf", name, build, n, bins, bytes=2 * FLOAT * n, limit="copy")
 
     def observe_case(self, name, o):
         n, bins = self.sizes.observe, self.sizes.bins

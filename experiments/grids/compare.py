@@ -1,4 +1,4 @@
-"""Which grid of noise levels is best for trained networks: tables in docs/inference-grids.md.
+"""Which grid of noise levels is best for trained networks: tables in docs/research/inference-grids.md.
 
 python -m experiments.grids.compare [--short] [--networks DIR] [--out FILE]
 

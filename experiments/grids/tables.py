@@ -1,4 +1,4 @@
-"""The tables of docs/inference-grids.md, from the JSON that `compare` writes."""
+"""The tables of docs/research/inference-grids.md, from the JSON that `compare` writes."""
 
 import math
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Why the steps of `steps` grow or do not: four laws, tables in docs/high-dimension.md.
+"""Why the steps of `steps` grow or do not: four laws, tables in docs/research/high-dimension.md.
 
 python -m experiments.highdim.laws [--short] [--out FILE]; a minute of one core, --short half.
 

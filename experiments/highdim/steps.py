@@ -1,4 +1,4 @@
-"""Steps that each grid needs in d dimensions, on two exact models: tables in docs/high-dimension.md.
+"""Steps that each grid needs in d dimensions, on two exact models: tables in docs/research/high-dimension.md.
 
 python -m experiments.highdim.steps [--short] [--out FILE]; five minutes of one core, --short one.
 Reduced maps of the exact sampler replace samples, so no number has a Monte Carlo error and there is no seed.

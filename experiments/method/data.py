@@ -1,4 +1,4 @@
-"""mmse and signals of real images and of DNA, for docs/method.md.
+"""mmse and signals of real images and of DNA, for docs/research/method.md.
 
 python -m experiments.method.data [--short] [--out FILE]; a minute on one busy core, --short half of one.
 Images: empirical Bayes, the mean over draws of the exact posterior of a finite set. DNA: its exact posterior.

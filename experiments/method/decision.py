@@ -1,4 +1,4 @@
-"""Where two points are decided: fixed points, sample paths and information, for docs/method.md.
+"""Where two points are decided: fixed points, sample paths and information, for docs/research/method.md.
 
 python -m experiments.method.decision [--short] [--out FILE]; a few seconds, and --short is the same.
 Exact: quadratures for the information, bisection for the noise levels; Heun's method for the paths drawn.

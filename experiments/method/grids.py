@@ -1,4 +1,4 @@
-"""Where 18-step grids have their nodes, over profiles of models and of real data, for docs/method.md.
+"""Where 18-step grids have their nodes, over profiles of models and of real data, for docs/research/method.md.
 
 python -m experiments.method.grids [--short] [--out FILE]; a minute on one busy core, --short half of one.
 """

@@ -1,4 +1,4 @@
-"""Where a finite data set stops standing for its distribution: DNA, whose mmse is exact, for docs/method.md.
+"""Where a finite data set stops standing for its distribution: DNA, whose mmse is exact, for docs/research/method.md.
 
 python -m experiments.method.memory [--short] [--out FILE]; two minutes on one busy core, --short some seconds.
 Both mmse are means over draws of an exact posterior, with standard errors.

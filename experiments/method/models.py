@@ -1,4 +1,4 @@
-"""The four signals of six models whose mmse is known, for docs/method.md.
+"""The four signals of six models whose mmse is known, for docs/research/method.md.
 
 python -m experiments.method.models [--short] [--out FILE]; a minute on one busy core, --short some seconds.
 Exact but for the magnet, whose mmse is a mean over draws.

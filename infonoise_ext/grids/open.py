@@ -47,7 +47,7 @@ def open_grid(source: Source | Mmse | Sequence[Source | Mmse], n: int, order: fl
             smoothly from 0 to a finite number, as that of a network with an error floor.
 
     Source:
-        docs/inference-grids.md derives and measures it.
+        docs/research/inference-grids.md derives and measures it.
     """
     n, power = whole("n", n, least=1), 1 / (number("order", order, least=0) + 1)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 from ..curves.arguments import refuse
 from ..ops import eager
 from ..ops.schemas import SIGNALS
-from ..state.files import read_profile
+from ..state.checkpoint import read_profile
 from ..state.profile import Profile
 from ..state.table import Table
 
@@ -32,7 +31,7 @@ Source: TypeAlias = "HasProfile | Profile | str | os.PathLike[str]"
 def profile_of(source: Source, group: int) -> Profile:
     """The profile of a source; `group` chooses from a file."""
     if isinstance(source, str | os.PathLike):
-        return read_profile(Path(source), group)
+        return read_profile(source, group)
     if group != 0:
         refuse("group", group, f"0 unless source is a file: give schedule.profile({group})")
     return source if isinstance(source, Profile) else source.profile()

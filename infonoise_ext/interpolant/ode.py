@@ -30,7 +30,7 @@ def sample_ode(
     the device inside the loop, and gradients flow if they are enabled.
 
     Args:
-        denoise: (y [B, ...], sigma [B]) -> E[x0 | y] [B, ...]; sigma is float32 or wider.
+        denoise: (y [B, ...], sigma [B]) -> E[x0 | y], of the shape of y; sigma is float32 or wider.
         noise: [B, ...] standard normal. A given state y is continued by noise = y / grid[0].
         grid: [n + 1] noise levels, strictly descending; the first may be inf, the last is usually 0.
         method: "euler" (in sigma and in any `Linear` interpolant, DDIM); "heun" (a step to sigma = 0

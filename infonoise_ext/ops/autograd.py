@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .eager.loss import inner_sum, per_sample
-from .pairs import aligned, error_dtype
+from .checks import error_dtype
+from .eager.loss import aligned, inner_sum, per_sample
 
 DIFFERENTIABLE = ("denoising_error", "denoising_error_backward")
 

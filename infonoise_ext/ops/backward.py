@@ -1,6 +1,6 @@
 """What the ops do in backward, where activation checkpointing computes its region again: record and draw nothing.
 
-For the ops that Python implements and for eager calls; csrc/ops.h has the same for the compiled ops.
+The ops ask, and nobody above them; csrc/checks.h has the same for the compiled ones.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .schemas import COUNTERS
 
-RECOMPUTED = COUNTERS.index("recomputed")
+_RECOMPUTED = COUNTERS.index("recomputed")
 
 
 def in_backward() -> bool:
@@ -30,7 +30,7 @@ def refuse_in_backward(name: str, samples: int) -> None:
 
 def count_recomputed_(counters: Tensor, sigma: Tensor, group: Tensor | None) -> None:
     """Count a batch as recomputed, every sample in its group; those of unknown groups in group 0."""
-    column = counters[:, RECOMPUTED]
+    column = counters[:, _RECOMPUTED]
     if group is None:
         column[0] += sigma.numel()
         return

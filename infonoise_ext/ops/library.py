@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 import glob
 import importlib.util
 import os
 import shutil
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 
 ENV_BACKEND = "INFONOISE_BACKEND"
 BACKENDS = ("auto", "eager", "triton")
+COMPILED = "compiled"  # for the environment only: as "auto", but nothing else may serve in the compiled ops' place
 MIN_TORCH = (2, 10)
 HOW_TO_GET_TRITON = "torch's GPU builds bring it, else `pip install triton` (Linux)"
 
@@ -26,8 +29,8 @@ def library_path() -> Path | None:
 def requested_backend() -> str:
     """What the environment variable INFONOISE_BACKEND asks for, checked."""
     backend = os.environ.get(ENV_BACKEND, "auto").lower()
-    if backend not in BACKENDS:
-        raise ValueError(f"{ENV_BACKEND} is {backend!r}, but must be one of {BACKENDS}")
+    if backend not in (*BACKENDS, COMPILED):
+        raise ValueError(f"{ENV_BACKEND} is {backend!r}, but must be one of {(*BACKENDS, COMPILED)}")
     return backend
 
 
@@ -44,11 +47,51 @@ def load() -> str | None:
         try:
             torch.ops.load_library(str(path))
         except OSError as error:
-            reason = f"{path.name} does not load: {error}"
+            said = str(error.__cause__ or error)  # the loader's own words: the symbol or the library that it misses
+            reason = f"{path.name} does not load: {said.replace(f'{path}: ', '')}"
         else:
             return None
+    if requested_backend() == COMPILED:
+        return reason
     warnings.warn(f"infonoise_ext runs on its eager torch backend; {reason}", RuntimeWarning, stacklevel=2)
     return reason
+
+
+def built_for() -> tuple[str, ...]:
+    """CUDA version and architectures that the loaded library has CUDA ops for; empty without CUDA ops."""
+    try:
+        record = ctypes.c_char.in_dll(ctypes.CDLL(str(library_path())), "infonoise_built_for")
+    except (OSError, ValueError):
+        return ()
+    return tuple(ctypes.string_at(ctypes.addressof(record)).decode().split())
+
+
+def has_image(architectures: Iterable[str], major: int, minor: int) -> bool:
+    """Whether CUDA code built for `architectures` (CMake's words: 90, 90-real, 90-virtual) runs on a GPU."""
+    for architecture in architectures:
+        number, _, kind = architecture.partition("-")
+        if not number.isdigit():  # native, all, 90a: whoever asked for it knows the GPU
+            return True
+        built = divmod(int(number), 10)
+        if kind != "virtual" and built[0] == major and built[1] <= minor:
+            return True
+        if kind != "real" and built <= (major, minor):  # PTX, which the driver compiles
+            return True
+    return False
+
+
+def why_no_cuda() -> str | None:
+    """Why the library's CUDA ops cannot serve every GPU here, or None. Asks torch for the GPUs, which starts CUDA."""
+    toolkit, *architectures = built_for()
+    cuda = torch.version.cuda
+    if cuda is None or cuda.split(".")[0] != toolkit.split(".")[0]:
+        return f"the compiled ops are of CUDA {toolkit}, but torch is of {f'CUDA {cuda}' if cuda else 'no CUDA'}"
+    for i in range(torch.cuda.device_count()):
+        major, minor = torch.cuda.get_device_capability(i)
+        if not has_image(architectures, major, minor):
+            gpu = f"{torch.cuda.get_device_name(i)} (sm_{major}{minor})"
+            return f"the compiled ops have no image for {gpu}, but for {', '.join(architectures)}"
+    return None
 
 
 def triton_is_installed() -> bool:

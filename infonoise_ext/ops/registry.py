@@ -20,67 +20,54 @@ from torch import Tensor
 from . import autograd as _autograd
 from . import eager
 from . import library as _library
-from .pairs import check_pair, error_dtype
+from .checks import check_pair, error_dtype
 from .schemas import MOMENTS, NAMESPACE, SCHEMAS
 
 _AUTOGRAD_FALLTHROUGH = "Autograd"
-_TRITON_KEYS = ("CUDA", "XPU")  # ROCm's tensors have the key CUDA
+_GPU_KEYS = ("CUDA", "XPU")  # ROCm's tensors have the key CUDA
 _LIBRARIES: list[torch.library.Library] = []  # registrations live as long as these objects
 
 
-def _one_device(state: Tensor, **inputs: Tensor | None) -> None:
-    for name, x in inputs.items():
-        if x is not None and x.device != state.device:
-            raise ValueError(f"{name} is on {x.device}, but the schedule's state is on {state.device}")
+def _fake_nothing(*args: Any) -> None:
+    """Of an op that returns nothing."""
+    _check_one_device(args)
 
 
-def _fake_observe(ring, count, counters, grid, sigma, error, mask, group):  # type: ignore[no-untyped-def]
-    _one_device(ring, sigma=sigma, error=error, mask=mask, group=group)
+def _fake_sigmas(*args: Any) -> Tensor:
+    """Of an op that draws: its last arguments are n and the groups."""
+    _check_one_device(args)
+    return args[0].new_empty((args[-2],), dtype=torch.float32)
 
 
-def _fake_bin_stats(ring, count):  # type: ignore[no-untyped-def]
+def _fake_bin_stats(ring: Tensor, count: Tensor) -> Tensor:
     return ring.new_empty((*count.shape, len(MOMENTS)), dtype=torch.float64)
 
 
-def _fake_refresh(*args):  # type: ignore[no-untyped-def]
-    return None
-
-
-def _fake_sample(cdf, rng, grid, params, n, group):  # type: ignore[no-untyped-def]
-    _one_device(cdf, group=group)
-    return cdf.new_empty((n,), dtype=torch.float32)
-
-
-def _fake_icdf(cdf, grid, params, u, group):  # type: ignore[no-untyped-def]
-    _one_device(cdf, u=u, group=group)
-    return cdf.new_empty((u.shape[0],), dtype=torch.float32)
-
-
-def _fake_advance(ring, count, mmse, cdf, stats, counters, rng, grid, params, sigma, error, mask, group, n, next_group):  # type: ignore[no-untyped-def]
-    _one_device(ring, sigma=sigma, error=error, mask=mask, group=group, next_group=next_group)
-    return cdf.new_empty((n,), dtype=torch.float32)
-
-
-def _fake_denoising_error(denoised, target):  # type: ignore[no-untyped-def]
+def _fake_denoising_error(denoised: Tensor, target: Tensor) -> Tensor:
     check_pair(denoised, target)
     return denoised.new_empty((denoised.shape[0],), dtype=error_dtype(denoised, target))
 
 
-def _fake_denoising_error_backward(grad_error, denoised, target):  # type: ignore[no-untyped-def]
+def _fake_denoising_error_backward(grad_error: Tensor, denoised: Tensor, target: Tensor) -> Tensor:
     check_pair(denoised, target)
     return torch.empty_like(denoised)
 
 
 _FAKES: dict[str, Callable[..., Any]] = {
-    "observe_": _fake_observe,
+    "observe_": _fake_nothing,
     "bin_stats": _fake_bin_stats,
-    "refresh_": _fake_refresh,
-    "sample_": _fake_sample,
-    "icdf": _fake_icdf,
-    "advance_": _fake_advance,
+    "refresh_": _fake_nothing,
+    "sample_": _fake_sigmas,
+    "advance_": _fake_sigmas,
     "denoising_error": _fake_denoising_error,
     "denoising_error_backward": _fake_denoising_error_backward,
 }
+
+
+def _check_one_device(args: tuple[Any, ...]) -> None:
+    devices = {str(x.device) for x in args if isinstance(x, Tensor)}
+    if len(devices) > 1:
+        raise ValueError(f"the tensors are on {' and '.join(sorted(devices))}, but must be on one device")
 
 
 def define(namespace: str, implementations: Mapping[str, Callable[..., Any]]) -> torch.library.Library:
@@ -120,27 +107,53 @@ def _late(module: Callable[[], ModuleType], name: str) -> Callable[..., Any]:
     return lambda *args: getattr(module(), name)(*args)
 
 
-def _serve_gpus_by_triton(library: torch.library.Library) -> tuple[str, ...]:
-    """Register Triton for the GPU keys that no compiled op has; return them."""
-    if _library.requested_backend() == "eager" or not _library.triton_is_installed():
-        return ()
-    keys = tuple(key for key in _TRITON_KEYS if not _has_kernel(key))
-    for key in keys:
-        for name in SCHEMAS:
-            library.impl(name, _late(_triton_or_eager, name), key)
-    return keys
+def _refuse(*args: Any) -> None:
+    reason = missing_reason or gpu_reason or "no compiled op is built for the device of these tensors"
+    raise RuntimeError(f"{_library.ENV_BACKEND}=compiled allows nothing else, but {reason}")
+
+
+def _fallback(name: str) -> Callable[..., Any]:
+    """What serves tensors that nothing else serves."""
+    return _refuse if _FALLBACK == "nothing" else getattr(eager, name)
+
+
+def _serve_without_compiled_ops(key: str) -> None:
+    """Let Triton, or the fallback, serve the tensors of a GPU."""
+    triton = _library.requested_backend() in ("auto", "triton") and _library.triton_is_installed()
+    for name in SCHEMAS:
+        _AUTO.impl(name, _late(_triton_or_eager, name) if triton else _fallback(name), key)
+    _SERVED[key] = "Triton" if triton else _FALLBACK
+
+
+def _check_gpus() -> None:
+    """Take CUDA tensors from the compiled ops if those cannot serve every GPU here."""
+    global gpu_reason
+    gpu_reason = _library.why_no_cuda()
+    if gpu_reason is not None:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"(?s).*Overriding a previously registered kernel", UserWarning)
+            _serve_without_compiled_ops("CUDA")
+        warnings.warn(f"{_SERVED['CUDA']} serves CUDA tensors; {gpu_reason}", RuntimeWarning, stacklevel=2)
 
 
 def _has_kernel(key: str) -> bool:
     return bool(torch._C._dispatch_has_kernel_for_dispatch_key(f"{NAMESPACE}::observe_", key))
 
 
-_AUTO = define(NAMESPACE, {name: getattr(eager, name) for name in SCHEMAS})
+_FALLBACK = "nothing" if _library.requested_backend() == _library.COMPILED else "eager torch"
+_SERVED: dict[str, str] = {}  # what serves the GPU keys that have no compiled op
+_AUTO = define(NAMESPACE, {name: _fallback(name) for name in SCHEMAS})
 define(f"{NAMESPACE}_eager", {name: getattr(eager, name) for name in SCHEMAS})
 define(f"{NAMESPACE}_triton", {name: _late(_triton, name) for name in SCHEMAS})
 missing_reason: str | None = _library.load()
 """Why no compiled op is loaded; None when they are."""
-_BY_TRITON = _serve_gpus_by_triton(_AUTO)
+gpu_reason: str | None = None
+"""Why the CUDA ops that are loaded do not serve the GPUs here; None if they do, and until torch starts CUDA."""
+for _key in _GPU_KEYS:
+    if not _has_kernel(_key):
+        _serve_without_compiled_ops(_key)
+if "CUDA" not in _SERVED:
+    torch.cuda._lazy_call(_check_gpus)  # at torch's first use of CUDA: to ask earlier would start it
 
 
 class Ops:
@@ -169,9 +182,13 @@ def backend(name: str | None = None) -> Ops:
 
     Raises:
         ValueError: an unknown name.
-        RuntimeError: "triton" without triton.
+        RuntimeError: "triton" without triton, or INFONOISE_BACKEND=compiled without compiled ops.
     """
     name = _library.requested_backend() if name is None else name
+    if name == _library.COMPILED == _library.requested_backend():
+        if missing_reason is not None:
+            _refuse()
+        name = "auto"
     if name not in _library.BACKENDS:
         raise ValueError(f"backend is {name!r}, but must be one of {_library.BACKENDS}")
     if name == "triton":
@@ -182,9 +199,9 @@ def backend(name: str | None = None) -> Ops:
 def serving(device_type: str) -> str:
     """Which implementation of `auto` serves tensors of a device type.
 
-    "C++", "CUDA C++", "Triton" or "eager torch".
+    "C++", "CUDA C++", "Triton", "eager torch", or "nothing" where INFONOISE_BACKEND=compiled finds no compiled op.
     """
     key = device_type.upper()
-    if key in _BY_TRITON:
-        return "Triton"
-    return ("CUDA C++" if key == "CUDA" else "C++") if _has_kernel(key) else "eager torch"
+    if key in _SERVED:
+        return _SERVED[key]
+    return ("CUDA C++" if key == "CUDA" else "C++") if _has_kernel(key) else _FALLBACK

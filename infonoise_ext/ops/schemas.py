@@ -1,25 +1,13 @@
 """Every op's schema, one line each, and the layout of the tensors they share.
 
-Sizes: B batch, K bins, C ring capacity, G groups.
-
-=========== ======= ============== ==================================================================
-tensor      dtype   shape          holds
-=========== ======= ============== ==================================================================
-``ring``    float32 [G, K, C]      the last C losses of every bin; -1 where there is none yet
-``count``   int64   [G, K]         losses ever written; the next slot is ``count % C``
-``mmse``    float64 [G, K]         moving average of the ring means; -1 where there is none yet
-``cdf``     float64 [G, K + 1]     the table that is sampled from
-``stats``   float64 [G, 5]         `STATS`: what the last refresh found
-``counters`` int64  [G, 12]        `COUNTERS`: steps, refreshes, skipped samples by cause
-``rng``     int64   [2]            seed and draw offset of the Philox stream
-``grid``    float64 [4, K + 1]     `GRID_ROWS`, constant; rows of K values end in a 0
-``params``  float64 [17]           `PARAMS`, constant
-=========== ======= ============== ==================================================================
-
-The same layouts stand in ``csrc/core.h``; a test compares them.
+``csrc/core/layout.h`` has the same layouts; a test compares them.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
 
 NAMESPACE = "infonoise"
 
@@ -28,31 +16,35 @@ SCHEMAS = {
     "bin_stats": "(Tensor ring, Tensor count) -> Tensor",
     "refresh_": "(Tensor moments, Tensor(a!) mmse, Tensor(b!) cdf, Tensor(c!) stats, Tensor(d!) counters, Tensor grid, Tensor params) -> ()",
     "sample_": "(Tensor cdf, Tensor(a!) rng, Tensor grid, Tensor params, SymInt n, Tensor? group) -> Tensor",
-    "icdf": "(Tensor cdf, Tensor grid, Tensor params, Tensor u, Tensor? group) -> Tensor",
     "advance_": "(Tensor(a!) ring, Tensor(b!) count, Tensor(c!) mmse, Tensor(d!) cdf, Tensor(e!) stats, Tensor(f!) counters, Tensor(g!) rng, Tensor grid, Tensor params, Tensor sigma, Tensor error, Tensor? mask, Tensor? group, SymInt n, Tensor? next_group) -> Tensor",
     "denoising_error": "(Tensor denoised, Tensor target) -> Tensor",
     "denoising_error_backward": "(Tensor grad_error, Tensor denoised, Tensor target) -> Tensor",
 }
 
-PARAMS = (
-    "log_min",
-    "width",
-    "warmup",
-    "refresh_every",
-    "min_count",
-    "coverage",
-    "ema",
-    "smooth",
-    "floor",
-    "gate_power",
-    "pivot_rule",
-    "pivot_value",
-    "pivot_span",
-    "stratified",
-    "rank",
-    "world",
-    "signal",
-)
+
+class Params(NamedTuple):
+    """The constants in `params`: all float64, in this order."""
+
+    log_min: float
+    width: float
+    warmup: float
+    refresh_every: float
+    min_count: float
+    coverage: float
+    ema: float
+    smooth: float
+    floor: float
+    gate_power: float
+    pivot_rule: float
+    pivot_value: float
+    pivot_span: float
+    stratified: float
+    rank: float
+    world: float
+    signal: float
+
+
+PARAMS = Params._fields
 GRID_ROWS = ("edges", "sigma", "weight", "bound")
 COUNTERS = (
     "steps",
@@ -74,6 +66,40 @@ MOMENTS = ("count", "sum", "squares")
 STATUSES = ("warm-up", "waiting for coverage", "active", "degenerate profile kept out")
 PIVOT_RULES = ("fixed", "onset", "power_law")
 SIGNALS = ("entropy", "rescaled", "mmse", "length")
+
+
+class Layout(NamedTuple):
+    """How a tensor lies in memory, always as one contiguous block."""
+
+    dtype: torch.dtype
+    shape: tuple[str | int, ...]
+    """Sizes: G groups, K bins, C losses that the ring of a bin holds."""
+    start: float | None
+    """Its value before anything has happened; None if that depends on the options."""
+    holds: str
+
+    def sizes(self, **known: int) -> tuple[int, ...]:
+        """The shape in numbers, given those of its letters."""
+        known |= {f"{letter} + 1": size + 1 for letter, size in known.items()}
+        return tuple(known[size] if isinstance(size, str) else size for size in self.shape)
+
+
+_F64, _I64 = torch.float64, torch.int64
+LAYOUT = {
+    "ring": Layout(torch.float32, ("G", "K", "C"), -1, "the last C losses of every bin; -1 where there is none yet"),
+    "count": Layout(_I64, ("G", "K"), 0, "losses ever written; the next slot is count % C"),
+    "mmse": Layout(_F64, ("G", "K"), -1, "moving average of the ring means; -1 where there is none yet"),
+    "cdf": Layout(_F64, ("G", "K + 1"), None, "the table that is sampled from"),
+    "stats": Layout(_F64, ("G", len(STATS)), 0, "STATS: what the last refresh found"),
+    "counters": Layout(_I64, ("G", len(COUNTERS)), 0, "COUNTERS: steps, refreshes, skipped samples by cause"),
+    "rng": Layout(_I64, (2,), None, "seed and draw offset of the Philox stream"),
+    "grid": Layout(_F64, (len(GRID_ROWS), "K + 1"), None, "GRID_ROWS, constant; rows of K values end in a 0"),
+    "params": Layout(_F64, (len(PARAMS),), None, "PARAMS, constant"),
+}
+"""The state of a schedule: what the ops read and change."""
+
+MOMENTS_LAYOUT = Layout(_F64, ("G", "K", len(MOMENTS)), None, "MOMENTS of the losses in every ring")
+"""Of the tensor that `bin_stats` makes and `refresh_` takes."""
 
 EDGE_TOLERANCE = 1e-5
 """Relative distance outside the grid that still counts as rounding and belongs to the end bin."""

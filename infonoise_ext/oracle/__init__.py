@@ -1,4 +1,4 @@
-"""Data distributions whose mmse, entropy and denoiser are exactly known: docs/oracles.md."""
+"""Data distributions whose mmse, entropy and denoiser are exactly known: docs/research/oracles.md."""
 
 from .base import Estimate, Oracle
 from .curie_weiss import CurieWeiss

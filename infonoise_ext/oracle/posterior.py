@@ -1,4 +1,4 @@
-"""Exact posterior mean and variance over a finite data set, streamed: docs/empirical-bayes.md has the numerics."""
+"""Exact posterior mean and variance over a finite data set, streamed (docs/research/empirical-bayes.md)."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from dataclasses import fields
 from typing import Any
@@ -9,9 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..curves.arguments import refuse
 from ..curves.weights import unit_weight
-from ..ops.schemas import COUNTERS, STATS, STATUSES
+from ..ops.schemas import COUNTERS, LAYOUT, STATUSES
+from . import files
 from .config import InfoNoiseConfig
+from .profile import FORMAT as PROFILE_FORMAT
 from .profile import Profile, profile_of
 from .rebin import rebin
 from .tensors import MUTABLE, State, make_grid, make_params
@@ -49,12 +53,28 @@ def load_state_dict(state: State, config: InfoNoiseConfig, saved: dict[str, Any]
         getattr(state, name).copy_(tensors[name])
 
 
-def profile_of_saved(saved: dict[str, Any], group: int = 0) -> Profile:
-    """The profile that a schedule with this state gives, less its `bound`, which no state holds.
+def read_profile(path: str | os.PathLike[str], group: int = 0) -> Profile:
+    """What `Profile.save` or, of one of its groups, `InfoNoise.save` wrote: the content tells which.
+
+    Of a saved schedule it is the profile that the schedule gives, less its `bound`, which no state holds.
 
     Raises:
-        ValueError: not a state of `InfoNoise`, or of a version that is not known, or group is not in [0, G).
+        OSError: the file cannot be opened.
+        ModuleNotFoundError: a .safetensors file without the library.
+        ValueError: the file is damaged or something else, or it has no such group.
     """
+    saved = files.read(path)
+    try:
+        if saved.get("format") != PROFILE_FORMAT:
+            return _profile_of_saved(saved, group)
+        if group != 0:
+            refuse("group", group, "0, for the file holds a single profile")
+        return Profile.from_saved(saved)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _profile_of_saved(saved: dict[str, Any], group: int) -> Profile:
     tensors = _checked(saved)
     config = _config_of(saved)
     with torch.device("cpu"):
@@ -85,31 +105,14 @@ def _checked(saved: dict[str, Any]) -> dict[str, Tensor]:
     tensors = {name: saved[name].detach().cpu() for name in (*MUTABLE, "edges")}
     if tensors["ring"].dim() != 3:
         raise ValueError(f"ring has shape {list(tensors['ring'].shape)}, but must be [G, K, C]")
-    tensors["counters"] = _with_recomputed(tensors["counters"])
     groups, bins, capacity = tensors["ring"].shape
-    wanted = {
-        "ring": ((groups, bins, capacity), torch.float32),
-        "count": ((groups, bins), torch.int64),
-        "mmse": ((groups, bins), torch.float64),
-        "cdf": ((groups, bins + 1), torch.float64),
-        "stats": ((groups, len(STATS)), torch.float64),
-        "counters": ((groups, len(COUNTERS)), torch.int64),
-        "rng": ((2,), torch.int64),
-        "edges": ((bins + 1,), torch.float64),
-    }
-    for name, (shape, dtype) in wanted.items():
+    wanted = {name: (LAYOUT[name].sizes(G=groups, K=bins, C=capacity), LAYOUT[name].dtype) for name in MUTABLE}
+    for name, (shape, dtype) in (wanted | {"edges": ((bins + 1,), torch.float64)}).items():
         tensor = tensors[name]
         if tensor.shape != shape or tensor.dtype != dtype:
             raise ValueError(f"{name} is {tensor.dtype} {list(tensor.shape)}, but must be {dtype} {list(shape)}")
     _check_values(tensors)
     return tensors | {"count": _held(tensors["ring"], tensors["count"])}
-
-
-def _with_recomputed(counters: Tensor) -> Tensor:
-    """`counters` with its last column, also from a state of before that was counted."""
-    if counters.dim() == 2 and counters.shape[1] == COUNTERS.index("recomputed"):
-        return torch.nn.functional.pad(counters, (0, 1))
-    return counters
 
 
 def _held(ring: Tensor, count: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ _NARROWEST = 1e-6
 
 @dataclass(frozen=True)
 class InfoNoiseConfig:
-    """Options of `InfoNoise`. docs/why/defaults.md says where each default comes from.
+    """Options of `InfoNoise`. docs/defaults.md says where each default comes from.
 
     Attributes:
         sigma_min: lower end of the grid, as a noise standard deviation in the units of the data.

@@ -1,103 +1,116 @@
-"""Files of state dictionaries: written whole or not at all, and found out when they are damaged."""
+"""Files of dictionaries of tensors and plain values: whole or absent, and found out when they are damaged."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
+import os
+import uuid
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .atomic import write_whole
-from .checkpoint import FORMAT, profile_of_saved
-from .profile import Profile
-
 SAFETENSORS = ".safetensors"
-_CHECKSUM = "checksum"
+_KEY = "infonoise_ext"
+_FOLDER = 0x10
+"""External attribute of a zip's entry that makes it a folder: `torch.load` would give memory never written."""
 
 
-def save(saved: dict[str, Any], path: Path) -> None:
-    """Write a state dictionary: to safetensors where the path ends so, else as `torch.save` does."""
+def write(saved: dict[str, Any], path: str | os.PathLike[str]) -> None:
+    """Write `saved`: to safetensors where the path ends so, else as `torch.save` does.
+
+    Raises:
+        ModuleNotFoundError: a .safetensors path without the library.
+        OSError: the file cannot be written; an old one is left as it was.
+    """
+    path = Path(path)
     frozen = {k: v.detach().to("cpu", copy=True) if isinstance(v, Tensor) else v for k, v in saved.items()}
     write_whole(path, _to_safetensors(frozen) if path.suffix == SAFETENSORS else _to_torch(frozen))
 
 
-def read_profile(path: Path, group: int = 0) -> Profile:
-    """What `Profile.save` or, of one of its groups, `InfoNoise.save` wrote: the content tells which.
-
-    Raises:
-        OSError: the file cannot be opened.
-        ModuleNotFoundError: a .safetensors file without the library.
-        ValueError: the file is damaged or something else, or it has no such group.
-    """
-    if path.suffix != SAFETENSORS and path.read_bytes()[:1] == b"{":
-        if group != 0:
-            raise ValueError(f"group is {group}, but {path} holds a single profile")
-        return Profile.load(path)
-    saved = read(path)
-    try:
-        return profile_of_saved(saved, group)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def read(path: Path) -> dict[str, Any]:
-    """The dictionary that `save` wrote, or that `torch.save` did, which adds no checksum.
+def read(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The dictionary that `write` or `torch.save` wrote, on the CPU.
 
     Raises:
         OSError: the file cannot be opened.
         ModuleNotFoundError: a .safetensors file without the library.
         ValueError: the file is damaged or something else.
     """
+    path = Path(path)
     content = path.read_bytes()
     try:
-        saved, checksum = _from_safetensors(content) if path.suffix == SAFETENSORS else _from_torch(content)
-        if checksum is not None and checksum != _checksum(saved):
-            raise ValueError("its checksum is wrong")
+        saved = _from_safetensors(content) if path.suffix == SAFETENSORS else _from_torch(content)
+        if not isinstance(saved, dict):
+            raise ValueError(f"it holds a {type(saved).__name__}")
     except ModuleNotFoundError:
         raise
     except Exception as error:
-        raise ValueError(f"{path} is not a file that InfoNoise.save wrote, or it is damaged: {error}") from error
+        raise ValueError(f"{path} is damaged, or not a file of infonoise_ext: {error}") from error
     return saved
 
 
-def _checksum(saved: dict[str, Any]) -> str:
-    """Of every name and value; torch.load compares none, and reads some damaged records as anything at all."""
-    digest = hashlib.sha256()
-    for name, value in sorted(saved.items()):
-        tensor = isinstance(value, Tensor)
-        digest.update(json.dumps([name, [str(value.dtype), *value.shape] if tensor else value]).encode())
-        if tensor:
-            digest.update(value.contiguous().numpy())
-    return digest.hexdigest()
+def write_whole(path: Path, content: bytes) -> None:
+    """Write to a temporary file beside `path`, then rename: a crash leaves the old file whole."""
+    path = path.resolve()  # through a link, to the file that it names
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with partial.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def _to_torch(saved: dict[str, Any]) -> bytes:
+    from torch.utils.serialization import config
+
     content = io.BytesIO()
-    torch.save(saved | {_CHECKSUM: _checksum(saved)}, content)
+    with config.patch({"save.compute_crc32": True}):  # type: ignore[attr-defined]  # whatever torch.serialization.set_crc32_options says
+        torch.save(saved, content)
     return content.getvalue()
 
 
-def _from_torch(content: bytes) -> tuple[dict[str, Any], str | None]:
-    saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True, mmap=False)
-    return saved, saved.pop(_CHECKSUM, None) if isinstance(saved, dict) else None
+def _from_torch(content: bytes) -> Any:
+    """What torch.load gives, which compares no checksum, of a zip whose checksums are right."""
+    archive = zipfile.ZipFile(io.BytesIO(content))
+    damaged = archive.testzip()
+    damaged = damaged or next((entry.filename for entry in archive.infolist() if entry.external_attr & _FOLDER), None)
+    if damaged is not None:
+        raise ValueError(f"the checksum of its record {damaged} is wrong")
+    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True, mmap=False)
 
 
 def _to_safetensors(saved: dict[str, Any]) -> bytes:
-    """Tensors as they are; the plain values as JSON under our name in the metadata."""
+    """Tensors as they are; the plain values as JSON, and a checksum of all, in the metadata."""
     from safetensors.torch import save
 
     tensors = {name: value for name, value in saved.items() if isinstance(value, Tensor)}
-    plain = {name: value for name, value in saved.items() if name not in tensors}
-    return save(tensors, {"format": "pt", FORMAT: json.dumps(plain), _CHECKSUM: _checksum(saved)})
+    plain = json.dumps({name: value for name, value in saved.items() if name not in tensors})
+    return save(tensors, {"format": "pt", _KEY: plain, "crc32": str(_checksum(tensors, plain))})
 
 
-def _from_safetensors(content: bytes) -> tuple[dict[str, Any], str | None]:
+def _from_safetensors(content: bytes) -> dict[str, Any]:
     from safetensors.torch import load
 
     length = int.from_bytes(content[:8], "little")  # of the header, JSON, as the format says
     metadata = json.loads(content[8 : 8 + length])["__metadata__"]
-    return json.loads(metadata[FORMAT]) | load(content), metadata.get(_CHECKSUM)
+    tensors, plain = load(content), metadata[_KEY]
+    if metadata["crc32"] != str(_checksum(tensors, plain)):
+        raise ValueError("its checksum is wrong")
+    return json.loads(plain) | tensors
+
+
+def _checksum(tensors: dict[str, Tensor], plain: str) -> int:
+    """Of all names, kinds and values: the format has none of its own."""
+    crc = zlib.crc32(plain.encode())
+    for name, x in sorted(tensors.items()):
+        crc = zlib.crc32(f"{name} {x.dtype} {list(x.shape)}".encode(), crc)
+        crc = zlib.crc32(x.contiguous().numpy().tobytes(), crc)
+    return crc

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import os
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..curves.arguments import refuse
 from ..ops import eager
 from ..ops.schemas import MOMENTS, PARAMS, STATS
-from .atomic import write_whole
+from . import files
 from .tensors import State
 
 FORMAT, VERSION = "infonoise_ext.profile", 1
@@ -63,11 +61,11 @@ class Profile:
         edges = self.edges
         several = edges.dim() == 1 and len(edges) > 1
         if not (several and bool((edges[0] > 0) & (edges.diff() > 0).all() & (edges[-1] < math.inf))):
-            raise ValueError(f"edges must be 2 or more finite numbers that ascend from above 0, got {edges}")
+            refuse("edges", edges.tolist(), "2 or more finite numbers that ascend from above 0")
         for name in _CURVES:
             wanted = len(edges) - (name not in ("edges", "cdf"))
             if getattr(self, name).shape != (wanted,):
-                raise ValueError(f"{name} must have shape [{wanted}], got {list(getattr(self, name).shape)}")
+                refuse(f"the shape of {name}", list(getattr(self, name).shape), f"[{wanted}]")
 
     @classmethod
     def from_mmse(cls, edges: Tensor, sigma: Tensor, mmse: Tensor, standard_error: Tensor, count: Tensor) -> Profile:
@@ -85,7 +83,7 @@ class Profile:
         """
         good = mmse.isfinite() & (mmse >= 0)
         if not bool(good.all()):
-            raise ValueError(f"mmse must be finite and at least 0, got {float(mmse[~good][0])}")
+            refuse("mmse", float(mmse[~good][0]), "finite and at least 0")
         rate = mmse / sigma.square()  # Eq. 11
         mass = rate / rate.sum()
         density = mass * len(sigma) / (edges[-1] / edges[0]).log()
@@ -110,10 +108,12 @@ class Profile:
         return {name: getattr(self, name).tolist() for name in _CURVES} | {"pivot": self.pivot}
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a JSON file, complete or absent, from which `load` restores every bit; null stands for NaN."""
-        values = {name: _without_nan(value) for name, value in self.to_dict().items()}
-        saved = {"format": FORMAT, "version": VERSION, "checksum": _checksum(values), **values}
-        write_whole(Path(path), json.dumps(saved, allow_nan=False).encode())
+        """Write a file, complete or absent, from which `load` restores every bit.
+
+        A path that ends in ".safetensors" gets that format (needs the safetensors package).
+        """
+        curves = {name: getattr(self, name) for name in _CURVES}
+        files.write({"format": FORMAT, "version": VERSION, **curves, "pivot": self.pivot}, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Profile:
@@ -123,36 +123,25 @@ class Profile:
             OSError: the file cannot be opened.
             ValueError: the file is damaged, of another kind or of another version.
         """
-        content = Path(path).read_bytes()
         try:
-            return cls._from_json(content)
-        except Exception as error:
-            raise ValueError(f"{path} is not a file that Profile.save wrote, or it is damaged: {error}") from error
+            return cls.from_saved(files.read(path))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}: {error}") from error
 
     @classmethod
-    def _from_json(cls, content: bytes) -> Profile:
-        saved = json.loads(content)
-        if not isinstance(saved, dict) or saved.get("format") != FORMAT:
-            raise ValueError("the key 'format' is missing or different")
+    def from_saved(cls, saved: dict[str, Any]) -> Profile:
+        """The profile in a dictionary that `save` wrote; ValueError where it is another one."""
+        if saved.get("format") != FORMAT:
+            raise ValueError(f"its format is {saved.get('format')!r}, but must be {FORMAT!r}")
         if saved.get("version") != VERSION:
-            raise ValueError(f"it has version {saved.get('version')!r}, but this release reads {VERSION}")
-        values: dict[str, Any] = {name: saved.get(name) for name in (*_CURVES, "pivot")}
-        if saved.get("checksum") != _checksum(values):
-            raise ValueError("its checksum is wrong")
-        curves = {name: [math.nan if x is None else x for x in values[name]] for name in _CURVES}
-        tensors = {name: torch.tensor(x, dtype=torch.float64, device="cpu") for name, x in curves.items()}
-        return cls(**tensors, pivot=values["pivot"])
+            raise ValueError(f"its version is {saved.get('version')!r}, but this release reads {VERSION}")
+        lacking = [name for name in _CURVES if not isinstance(saved.get(name), Tensor)]
+        if lacking:
+            raise ValueError(f"it lacks the curves {', '.join(lacking)}")
+        return cls(**{name: saved[name] for name in _CURVES}, pivot=float(saved["pivot"]))
 
 
 _CURVES = tuple(f.name for f in fields(Profile) if f.name != "pivot")
-
-
-def _without_nan(value: list[float] | float) -> list[float | None] | float:
-    return [None if math.isnan(x) else x for x in value] if isinstance(value, list) else value
-
-
-def _checksum(values: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def profile_of(state: State, group: int = 0) -> Profile:
@@ -162,7 +151,7 @@ def profile_of(state: State, group: int = 0) -> Profile:
         ValueError: group is not in [0, G).
     """
     if not 0 <= group < len(state.cdf):
-        raise ValueError(f"group is {group}, but must be in [0, {len(state.cdf)})")
+        refuse("group", group, f"an integer in [0, {len(state.cdf) - 1}]")
     grid, params = state.grid.cpu(), state.params.cpu()
     sigma, cdf = grid[1, :-1], state.cdf[group].cpu()
     moments = eager.bin_stats(state.ring[group : group + 1].cpu(), state.count[group : group + 1].cpu())[0]

@@ -13,16 +13,17 @@ from ..curves.arguments import refuse
 from ..curves.density import Density
 from ..curves.pivot import pivot_numbers
 from ..curves.weights import evaluate
-from ..ops.schemas import COUNTERS, GRID_ROWS, PARAMS, PIVOT_RULES, SIGNALS, STATS
+from ..ops.schemas import GRID_ROWS, LAYOUT, PARAMS, PIVOT_RULES, SIGNALS
 from .config import MAX_STEPS, InfoNoiseConfig
 from .table import Table
 
-MUTABLE = ("ring", "count", "mmse", "cdf", "stats", "counters", "rng")
+MUTABLE = tuple(name for name in LAYOUT if name not in ("grid", "params"))
+"""What training changes and a checkpoint holds."""
 
 
 @dataclass
 class State:
-    """What `infonoise_ext._schemas` lists, by name."""
+    """The tensors of `LAYOUT` by name."""
 
     ring: Tensor
     count: Tensor
@@ -38,7 +39,7 @@ class State:
         """Tell torch.compile that these addresses never change, so CUDA graphs accept their mutation."""
         for f in fields(self):
             # What torch._dynamo.mark_static_address sets, without the seconds that importing it takes.
-            getattr(self, f.name)._dynamo_static_input_type = "guarded"
+            getattr(self, f.name)._dynamo_static_input_type = "unguarded"
 
     def to(self, device: torch.device) -> State:
         """Copies of the tensors on `device`, marked static."""
@@ -106,15 +107,10 @@ def prior_table(config: InfoNoiseConfig, prior: Density, edges: Tensor) -> Table
 
 def fresh_state(config: InfoNoiseConfig, grid: Tensor, params: Tensor, table: Table, groups: int, seed: int) -> State:
     """A state that has seen nothing, on the CPU."""
-    bins = config.bins
-    return State(
-        ring=torch.full((groups, bins, config.capacity), -1.0, dtype=torch.float32),
-        count=torch.zeros(groups, bins, dtype=torch.int64),
-        mmse=torch.full((groups, bins), -1.0, dtype=torch.float64),
-        cdf=table.cdf.repeat(groups, 1),
-        stats=torch.zeros(groups, len(STATS), dtype=torch.float64),
-        counters=torch.zeros(groups, len(COUNTERS), dtype=torch.int64),
-        rng=torch.tensor([seed, 0]),
-        grid=grid,
-        params=params,
-    )
+    given = {"cdf": table.cdf.repeat(groups, 1), "rng": torch.tensor([seed, 0]), "grid": grid, "params": params}
+    fresh = {
+        name: torch.full(layout.sizes(G=groups, K=config.bins, C=config.capacity), layout.start, dtype=layout.dtype)
+        for name, layout in LAYOUT.items()
+        if layout.start is not None
+    }
+    return State(**fresh, **given)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from torch import Tensor
@@ -14,12 +14,34 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ..schedule import InfoNoise
+    from ..curves.density import Density
+    from ..state.config import InfoNoiseConfig
+    from ..state.profile import Profile
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8A8A8A"  # Okabe-Ito
 
 
-def schedule_figure(schedule: InfoNoise, group: int = 0) -> Figure:
+class Adaptive(Protocol):
+    """What a figure shows of `InfoNoise`."""
+
+    config: InfoNoiseConfig
+    prior: Density
+
+    @property
+    def status(self) -> str | list[str]:
+        """In words, of each group."""
+        ...
+
+    def profile(self, group: int = 0) -> Profile:
+        """What has been learned."""
+        ...
+
+    def summary(self) -> dict[str, float]:
+        """Flat numbers."""
+        ...
+
+
+def schedule_figure(schedule: Adaptive, group: int = 0) -> Figure:
     """Mmse, entropy rate with its gate, and density with allocation and prior, over sigma.
 
     Args:

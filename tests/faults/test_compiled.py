@@ -40,6 +40,7 @@ def test_many_steps_compile_twice(backend):
     assert_equal_states(compiled, plain)
 
 
+@pytest.mark.slow
 def test_generated_code_of_every_op_updates_the_state_in_place():
     torch._dynamo.reset()
     schedule = inx.InfoNoise(seed=1, **OPTIONS)
@@ -57,6 +58,7 @@ def test_generated_code_of_every_op_updates_the_state_in_place():
     assert {name: tensor.data_ptr() for name, tensor in vars(schedule.state).items()} == addresses
 
 
+@pytest.mark.slow
 def test_cuda_graphs_would_see_static_addresses():
     """The inputs of the graph that Inductor is told never to copy are the nine tensors of the state."""
     from torch._inductor import compile_fx
@@ -138,6 +140,7 @@ def test_an_exported_program_moves_its_state(strict):
     assert set(program.run_decompositions().graph_signature.buffers_to_mutate.values()) == set(MUTABLE)
 
 
+@pytest.mark.slow
 def test_aot_inductor_packages_a_step_that_moves_its_state(tmp_path):
     torch._dynamo.reset()
     schedule, twin = (inx.InfoNoise(seed=1, **OPTIONS) for _ in range(2))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from support import generator
-from test_schedule import gaussian_mmse
+from support.runs import gaussian_mmse
 
 import infonoise_ext as inx
 

@@ -9,7 +9,7 @@ import zipfile
 
 import pytest
 import torch
-from test_schedule import train
+from support.runs import train
 
 import infonoise_ext as inx
 from infonoise_ext.state.tensors import MUTABLE
@@ -115,7 +115,7 @@ def test_files_of_another_kind_or_version_are_refused_by_name(tmp_path):
         (lambda: write(pickle.dumps(state)), "damaged"),
         (write_zip, "damaged"),
         (lambda: torch.save(Payload(), path), "damaged"),
-        (lambda: torch.save([1, 2], path), "format"),
+        (lambda: torch.save([1, 2], path), "holds a list"),
         (lambda: torch.save({"model": torch.ones(3)}, path), "format"),
         (lambda: torch.save(state | {"version": 0}, path), "version 0, but this release reads 1"),
         (lambda: torch.save(state | {"version": 2}, path), "version 2, but this release reads 1"),

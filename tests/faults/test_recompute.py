@@ -11,7 +11,6 @@ from torch.utils.checkpoint import checkpoint
 import infonoise_ext as inx
 from infonoise_ext.ops.schemas import COUNTERS, SKIP_CAUSES
 
-IGNORE = "ignore:observe was called during backward"
 BACKENDS = ("auto", "eager", "triton")
 KERNELS = {"auto": "compiled", "eager": "eager", "triton": "triton"}
 CASES = pytest.mark.parametrize(
@@ -57,7 +56,6 @@ def assert_counted(schedule, recorded, recomputed):
     assert {cause: summary[f"skipped_{cause}"] for cause in SKIP_CAUSES} == wanted
 
 
-@pytest.mark.filterwarnings(IGNORE)
 @CASES
 def test_a_batch_is_recorded_once(backend, use_reentrant):
     schedule, net = recording(backend)
@@ -72,6 +70,7 @@ def test_a_region_compiled_on_its_own_knows_when_it_runs_again(backend, use_reen
     assert_counted(schedule, 18, 18)
 
 
+@pytest.mark.slow
 def test_generated_code_asks_at_run_time():
     """Eager torch could be taken into the code, with its question answered once."""
     schedule, net = recording("eager")
@@ -98,7 +97,6 @@ def test_a_compiler_that_computes_all_again_records_once(backend, budget):
     assert_counted(schedule, 18, 0)
 
 
-@pytest.mark.filterwarnings(IGNORE)
 @pytest.mark.parametrize("wrap", [lambda f: f, compiled], ids=["eager", "compiled"])
 def test_nested_checkpoints_and_accumulated_gradients(wrap):
     """The inner region runs three times: forward, and in the recomputation of each checkpoint."""
@@ -156,15 +154,8 @@ def test_every_sample_is_counted_in_its_group_whatever_else_is_wrong_with_it(bac
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_bad_arguments_raise_in_backward_too(backend):
     rings = take(make_state(), ("ring", "count", "counters", "grid"))
-    with pytest.raises((ValueError, RuntimeError), match="error must have"):
+    with pytest.raises((ValueError, RuntimeError), match=r"error .*must"):
         during_backward(lambda: OPS[KERNELS[backend]]["observe_"](*rings, torch.ones(3), torch.ones(4), None, None))
-
-
-def test_what_is_not_recorded_is_said():
-    schedule = inx.InfoNoise(seed=1)
-    net = Net(lambda error: schedule.observe(torch.ones(6), error))
-    with pytest.warns(UserWarning, match="observe was called during backward"):
-        steps(net, False)
 
 
 @pytest.mark.parametrize("wrap", [lambda f: f, compiled], ids=["eager", "compiled"])

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import generator
-from test_schedule import gaussian_mmse
+from support.runs import gaussian_mmse
 
 import infonoise_ext as inx
 from infonoise_ext.state.tensors import MUTABLE

@@ -26,7 +26,6 @@ class Inputs:
         sigma, error = random_batch(self.state, size, g)
         self.group = torch.randint(0, groups, (size,), generator=g) if groups > 1 else None
         self.batch = [sigma, error, torch.rand(size, generator=g) < 0.8, self.group]
-        self.u = torch.rand(size, generator=g)
         self.moments = torch.rand(groups, 32, 3, generator=g, dtype=torch.float64) * 100
         self.images = torch.randn(2, 5, 1 + size % 4096, generator=g)
         self.grad = torch.rand(5, generator=g)
@@ -40,7 +39,6 @@ ROWS = {
     "bin_stats": lambda i: i.take("ring", "count"),
     "refresh_": lambda i: [i.moments, *i.take("mmse", "cdf", "stats", "counters", "grid", "params")],
     "sample_": lambda i: [*i.take("cdf", "rng", "grid", "params"), i.size, i.group],
-    "icdf": lambda i: [*i.take("cdf", "grid", "params"), i.u, i.group],
     "advance_": lambda i: [*i.take(*ADVANCE), *i.batch, i.size, i.group],
     "denoising_error": lambda i: [*i.images],
     "denoising_error_backward": lambda i: [i.grad, *i.images],

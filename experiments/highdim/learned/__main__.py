@@ -4,7 +4,7 @@ python -m experiments.highdim.learned [--short] [--out FILE]; eight minutes of o
 
 Small denoisers are trained on fresh samples, equal in everything but the noise levels, and compared with the exact
 one. Then sampling grids are made of the profiles that the schedules have learned, and of rings full of the exact
-denoiser's errors. Tables and answers: docs/learned-profiles.md.
+denoiser's errors. Tables and answers: docs/research/learned-profiles.md.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The tables of docs/learned-profiles.md, from the numbers in the JSON."""
+"""The tables of docs/research/learned-profiles.md, from the numbers in the JSON."""
 
 from collections.abc import Callable
 from statistics import mean, stdev

@@ -4,19 +4,12 @@ It serves every tensor that no compiled kernel serves, and is the rival in the b
 tensors it may read a number back (that costs nothing there); elsewhere it never does.
 """
 
-from __future__ import annotations
-
-import torch
-from torch import Tensor
-
-from ..backward import refuse_in_backward
-from ..checks import check_group
-from ..schemas import COUNTERS
-from .common import param
-from .draw import icdf, philox4x32, sample_
+from .advance import advance_
+from .draw import sample_
 from .loss import denoising_error, denoising_error_backward
 from .record import bin_stats, observe_
-from .refresh import gate, rate, refresh_, signal
+from .refresh import gate, rate, refresh_
+from .signal import signal
 
 __all__ = [
     "advance_",
@@ -24,43 +17,9 @@ __all__ = [
     "denoising_error",
     "denoising_error_backward",
     "gate",
-    "icdf",
     "observe_",
-    "philox4x32",
     "rate",
     "refresh_",
     "sample_",
     "signal",
 ]
-
-
-def advance_(
-    ring: Tensor,
-    count: Tensor,
-    mmse: Tensor,
-    cdf: Tensor,
-    stats: Tensor,
-    counters: Tensor,
-    rng: Tensor,
-    grid: Tensor,
-    params: Tensor,
-    sigma: Tensor,
-    error: Tensor,
-    mask: Tensor | None,
-    group: Tensor | None,
-    n: int,
-    next_group: Tensor | None,
-) -> Tensor:
-    """Observe, sample, count the step, then refresh if due."""
-    check_group(next_group, "next_group", ring, n, len(cdf))
-    refuse_in_backward("advance", sigma.numel() + n)
-    observe_(ring, count, counters, grid, sigma, error, mask, group)
-    out = sample_(cdf, rng, grid, params, n, next_group)
-    steps = counters[:, COUNTERS.index("steps")]
-    steps += 1
-    past = steps - param(params, "warmup").long()
-    due = (past >= 0) & (past % param(params, "refresh_every").long() == 0)  # [G]
-    if ring.device.type == "cpu" and not torch.compiler.is_compiling() and not bool(due[0]):
-        return out
-    refresh_(bin_stats(ring, count), mmse, cdf, stats, counters, grid, params, due)
-    return out

@@ -14,5 +14,5 @@ def param(params: Tensor, name: str) -> Tensor:
 
 def row(grid: Tensor, name: str) -> Tensor:
     """A row of `grid`: "edges" [K + 1], others [K]."""
-    row = grid[GRID_ROWS.index(name)]
-    return row if name == "edges" else row[:-1]
+    values = grid[GRID_ROWS.index(name)]
+    return values if name == "edges" else values[:-1]

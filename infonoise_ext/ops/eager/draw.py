@@ -1,4 +1,4 @@
-"""`sample_` and `icdf`: Philox uniforms and the exact inverse of the table."""
+"""`sample_`: Philox uniforms and the exact inverse of the table."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import torch
 from torch import Tensor
 
 from ..backward import refuse_in_backward
-from ..checks import FLOATS, check_group, check_vector
+from ..checks import check_draw
 from .common import param, row
 
 _MASK32 = 0xFFFFFFFF
 
 
-def philox4x32(counter: Tensor, seed: Tensor) -> Tensor:
+def philox(counter: Tensor, seed: Tensor) -> Tensor:
     """Philox4x32-10 over int64 columns: counter [4, N] and seed [] give words [4, N] below 2^32."""
-    row = torch.arange(2, device=counter.device).unsqueeze(-1)
-    multiplier = torch.where(row == 0, 0xD2511F53, 0xCD9E8D57)
-    step = torch.where(row == 0, 0x9E3779B9, 0xBB67AE85)
+    pair = torch.arange(2, device=counter.device).unsqueeze(-1)
+    multiplier = torch.where(pair == 0, 0xD2511F53, 0xCD9E8D57)
+    step = torch.where(pair == 0, 0x9E3779B9, 0xBB67AE85)
     key = torch.stack((seed & _MASK32, (seed >> 32) & _MASK32)).unsqueeze(-1)
     even, odd = counter[0::2], counter[1::2]  # words 0, 2 and words 1, 3
     for i in range(10):
@@ -27,13 +27,14 @@ def philox4x32(counter: Tensor, seed: Tensor) -> Tensor:
     return torch.stack((even[0], odd[0], even[1], odd[1]))
 
 
-def _uniforms(rng: Tensor, params: Tensor, n: int) -> Tensor:
+def uniforms(rng: Tensor, params: Tensor, n: int) -> Tensor:
+    """The u in (0, 1) of a draw, float64 [n]; stratified, one in each of this rank's n strata."""
     blocks = (n + 3) // 4
     seed, offset = rng[0], rng[1]
     block = torch.arange(blocks, device=rng.device)
     rank = param(params, "rank").long()
     counter = torch.stack(torch.broadcast_tensors(block, rank, offset & _MASK32, (offset >> 32) & _MASK32))
-    words = philox4x32(counter, seed).t().reshape(-1)[:n]
+    words = philox(counter, seed).t().reshape(-1)[:n]
     u = (words.double() + 0.5) * 2.0**-32
     world = param(params, "world")
     turn = (rank + offset) % world.long()
@@ -41,7 +42,8 @@ def _uniforms(rng: Tensor, params: Tensor, n: int) -> Tensor:
     return torch.where(param(params, "stratified") > 0, strata, u)
 
 
-def _invert(cdf: Tensor, grid: Tensor, params: Tensor, u: Tensor, group: Tensor | None) -> Tensor:
+def invert(cdf: Tensor, grid: Tensor, params: Tensor, u: Tensor, group: Tensor | None) -> Tensor:
+    """Sigma [n] float32 of the uniforms u [n]: the exact inverse of the density constant in log sigma."""
     bins = cdf.shape[-1] - 1
     if group is None:
         k = (torch.searchsorted(cdf[0], u, right=True) - 1).clamp(0, bins - 1)
@@ -58,19 +60,10 @@ def _invert(cdf: Tensor, grid: Tensor, params: Tensor, u: Tensor, group: Tensor 
     return torch.minimum(torch.maximum(sigma, edges[0]), edges[-1])
 
 
-def icdf(cdf: Tensor, grid: Tensor, params: Tensor, u: Tensor, group: Tensor | None) -> Tensor:
-    """Sigma [n] float32 of the uniforms u [n]."""
-    check_vector(u, "u", cdf, None, FLOATS)
-    check_group(group, "group", cdf, u.numel(), len(cdf))
-    return _invert(cdf, grid, params, u.detach().double(), group)
-
-
 def sample_(cdf: Tensor, rng: Tensor, grid: Tensor, params: Tensor, n: int, group: Tensor | None) -> Tensor:
     """Draw n sigmas; the offset rises by one unless n is 0."""
-    if n < 0:
-        raise ValueError(f"n must be at least 0, got {n}")
-    check_group(group, "group", cdf, n, len(cdf))
+    check_draw(cdf, n, group)
     refuse_in_backward("sample", n)
-    out = _invert(cdf, grid, params, _uniforms(rng, params, n), group)
+    out = invert(cdf, grid, params, uniforms(rng, params, n), group)
     rng[1] += int(n > 0)
     return out

@@ -5,7 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..pairs import check_grad, check_pair, error_dtype
+from ..checks import are_aligned, check_gradient, check_pair, error_dtype, is_dense
+
+
+def aligned(denoised: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """The pair in one dense layout, denoised's own if it is dense; copies only what does not fit."""
+    if are_aligned(denoised, target):
+        return denoised, target
+    if not is_dense(denoised):
+        return denoised.contiguous(), target.contiguous()
+    return denoised, torch.empty_like(denoised, dtype=target.dtype).copy_(target)
 
 
 def inner_sum(x: Tensor) -> Tensor:
@@ -29,7 +38,7 @@ def denoising_error(denoised: Tensor, target: Tensor) -> Tensor:
 def denoising_error_backward(grad_error: Tensor, denoised: Tensor, target: Tensor) -> Tensor:
     """Gradient of the errors by `denoised`, in its dtype; 0 where `grad_error` is, whatever the sample holds."""
     check_pair(denoised, target)
-    check_grad(grad_error, denoised)
+    check_gradient(grad_error, denoised)
     wide = error_dtype(denoised, target)
     scale = per_sample((2.0 / denoised.shape[1:].numel() * grad_error).to(wide), denoised)
     gradient = torch.where(scale == 0, 0.0, scale * (denoised.to(wide) - target))

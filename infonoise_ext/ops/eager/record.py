@@ -10,49 +10,42 @@ from ..checks import check_batch
 from ..schemas import COUNTERS, EDGE_TOLERANCE, SKIP_CAUSES
 from .common import row
 
+_FIRST_CAUSE = COUNTERS.index(SKIP_CAUSES[0])
 
-def observe_(
-    ring: Tensor,
-    count: Tensor,
-    counters: Tensor,
-    grid: Tensor,
-    sigma: Tensor,
-    error: Tensor,
-    mask: Tensor | None,
-    group: Tensor | None,
-) -> None:
-    """Append each loss to the FIFO ring of its bin: stable sort by bin, rank within the bin."""
-    check_batch(ring, sigma, error, mask, group)
-    if in_backward():
-        count_recomputed_(counters, sigma, group)
-        return
-    batch = sigma.numel()
-    groups, bins, capacity = ring.shape
-    sigma, error = sigma.detach().float(), error.detach().float()
-    edges = row(grid, "edges")
+
+def bin_of(sigma: Tensor, edges: Tensor) -> Tensor:
+    """The bin with edges[k] <= sigma < edges[k + 1], clamped to the end bins: [B]."""
+    return torch.bucketize(sigma, edges[1:-1].contiguous(), right=True)
+
+
+def skip_cause(sigma: Tensor, error: Tensor, mask: Tensor | None, known: Tensor, edges: Tensor) -> Tensor:
+    """Why a sample is not recorded, as its first cause alone: bool [6, B], in the order of `SKIP_CAUSES`."""
     wide = sigma.double()
     inside = (wide >= edges[0] * (1 - EDGE_TOLERANCE)) & (wide <= edges[-1] * (1 + EDGE_TOLERANCE))
-    bin_ = torch.bucketize(wide, edges[1:-1].contiguous(), right=True)  # [B]
-    owner = torch.zeros_like(bin_) if group is None else group.long()
+    masked = torch.zeros_like(known) if mask is None else ~mask
+    causes = torch.stack((masked, ~known, ~sigma.isfinite(), ~inside, ~error.isfinite(), error < 0))
+    return causes & (causes.long().cumsum(0) == 1)
+
+
+def record(
+    ring: Tensor, count: Tensor, counters: Tensor, grid: Tensor, sigma: Tensor, error: Tensor,
+    mask: Tensor | None, group: Tensor | None,
+) -> None:  # fmt: skip
+    """Append each loss to the FIFO ring of its bin: stable sort by bin, rank within the bin."""
+    groups, bins, capacity = ring.shape
+    edges = row(grid, "edges")
+    k = bin_of(sigma.double(), edges)
+    owner = torch.zeros_like(k) if group is None else group.long()
     known = (owner >= 0) & (owner < groups)
     owner = torch.where(known, owner, 0)
-    causes = torch.stack(
-        (
-            torch.zeros_like(known) if mask is None else ~mask,
-            ~known,
-            ~sigma.isfinite(),
-            ~inside,
-            ~error.isfinite(),
-            error < 0,
-        )
-    )  # [6, B], in the order of SKIP_CAUSES, which ends with what was recomputed
-    good = ~causes.any(0)
-    _count_skips(counters, causes, owner)
-    slot = torch.where(good, owner * bins + bin_, groups * bins)  # skipped samples go to a spare bin
+    causes = skip_cause(sigma, error, mask, known, edges)
+    columns = counters[:, _FIRST_CAUSE : _FIRST_CAUSE + len(causes)]  # [G, 6]
+    columns += torch.zeros_like(columns.t()).scatter_add(1, owner.expand(len(causes), -1), causes.long()).t()
+    slot = torch.where(causes.any(0), groups * bins, owner * bins + k)  # skipped samples go to a spare bin
     ordered, order = torch.sort(slot, stable=True)
     total = torch.zeros(groups * bins + 1, dtype=torch.int64, device=ring.device)
     total.scatter_add_(0, slot, torch.ones_like(slot))
-    rank = torch.arange(batch, device=ring.device) - (total.cumsum(0) - total)[ordered]
+    rank = torch.arange(sigma.numel(), device=ring.device) - (total.cumsum(0) - total)[ordered]
     last = rank >= total[ordered] - capacity
     spare = ordered == groups * bins
     flat_count = torch.cat((count.view(-1), count.new_zeros(1)))
@@ -64,11 +57,16 @@ def observe_(
     count.view(-1).add_(total[:-1])
 
 
-def _count_skips(counters: Tensor, causes: Tensor, owner: Tensor) -> None:
-    first = causes & (causes.long().cumsum(0) == 1)  # the first cause of each sample
-    start = COUNTERS.index(SKIP_CAUSES[0])
-    columns = counters[:, start : start + len(causes)]  # [G, 6]
-    columns += torch.zeros_like(columns.t()).scatter_add(1, owner.expand(len(first), -1), first.long()).t()
+def observe_(
+    ring: Tensor, count: Tensor, counters: Tensor, grid: Tensor, sigma: Tensor, error: Tensor,
+    mask: Tensor | None, group: Tensor | None,
+) -> None:  # fmt: skip
+    """Record a batch; in backward only count it."""
+    check_batch(ring, sigma, error, mask, group)
+    if in_backward():
+        count_recomputed_(counters, sigma, group)
+    else:
+        record(ring, count, counters, grid, sigma.detach().float(), error.detach().float(), mask, group)
 
 
 def bin_stats(ring: Tensor, count: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""`sample_` and `icdf`: the fixed random stream and the exact inverse of the table."""
+"""`sample_`: the fixed random stream and the exact inverse of the table."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-from .params import Params
+from ..schemas import GRID_ROWS, Params
 
 
-def philox4x32(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[int, int, int, int]:
+def philox(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[int, int, int, int]:
     """Four random 32-bit words: Philox4x32-10 of Salmon et al., SC 2011."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
@@ -21,43 +21,35 @@ def philox4x32(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tupl
     return c0, c1, c2, c3
 
 
-def uniforms(seed: int, offset: int, rank: int, n: int) -> list[float]:
-    """The u in (0, 1) of draw `offset` on `rank`."""
-    seed, offset = seed % 2**64, offset % 2**64
+def uniforms(p: Params, seed: int, offset: int, n: int) -> list[float]:
+    """The u in (0, 1) of draw `offset`; stratified, one in each of this rank's n strata."""
     words: list[int] = []
     for block in range((n + 3) // 4):
-        counter = (block, rank, offset & 0xFFFFFFFF, offset >> 32)
-        words.extend(philox4x32(counter, (seed & 0xFFFFFFFF, seed >> 32)))
-    return [(word + 0.5) * 2.0**-32 for word in words[:n]]
+        words.extend(philox((block, int(p.rank), *_halves(offset)), _halves(seed)))
+    u = [(word + 0.5) * 2.0**-32 for word in words[:n]]
+    if p.stratified:
+        turn = (p.rank + offset) % p.world
+        u = [(turn + i * p.world + x) / (p.world * n) for i, x in enumerate(u)]
+    return u
 
 
-def quantile(u: float, cdf: list[float], log_min: float, width: float) -> float:
+def _halves(x: int) -> tuple[int, int]:
+    """The low and the high 32 bits of an int64."""
+    return x & 0xFFFFFFFF, x >> 32 & 0xFFFFFFFF
+
+
+def invert(p: Params, cdf: list[float], u: float) -> float:
     """Exact inverse of the piecewise-constant density in log sigma."""
-    u = min(max(u, 0.0), 1.0)
-    inside = [k for k in range(len(cdf) - 1) if cdf[k] <= u]
-    k = inside[-1]
+    k = max(k for k in range(len(cdf) - 1) if cdf[k] <= u)
     mass = cdf[k + 1] - cdf[k]
-    return math.exp(log_min + width * (k + ((u - cdf[k]) / mass if mass > 0 else 1.0)))
-
-
-def icdf(cdf: Tensor, grid: Tensor, params: Tensor, u: Tensor, group: Tensor | None) -> Tensor:
-    """Sigma [n] float32 of the uniforms u [n]."""
-    p, edges = Params.of(params), grid[0].tolist()
-    out = torch.empty(u.numel(), dtype=torch.float32)
-    for i, value in enumerate(u.double().tolist()):
-        row = cdf[0 if group is None else int(group[i])].tolist()
-        sigma = quantile(value, row, p.log_min, p.width)
-        out[i] = min(max(sigma, edges[0]), edges[-1])
-    return out
+    return math.exp(p.log_min + p.width * (k + ((u - cdf[k]) / mass if mass > 0 else 1.0)))
 
 
 def sample_(cdf: Tensor, rng: Tensor, grid: Tensor, params: Tensor, n: int, group: Tensor | None) -> Tensor:
     """Draw n sigmas; the offset rises by one unless n is 0."""
-    p = Params.of(params)
-    u = uniforms(int(rng[0]), int(rng[1]), int(p.rank), n)
-    if p.stratified:
-        turn = (p.rank + int(rng[1])) % p.world
-        u = [(turn + i * p.world + x) / (p.world * n) for i, x in enumerate(u)]
-    if n:
-        rng[1] += 1
-    return icdf(cdf, grid, params, torch.tensor(u, dtype=torch.float64), group)
+    p, tables, edges = Params(*params.tolist()), cdf.tolist(), grid[GRID_ROWS.index("edges")].tolist()
+    owner = [0] * n if group is None else group.tolist()
+    u = uniforms(p, int(rng[0]), int(rng[1]), n)
+    sigma = [invert(p, tables[g], x) for g, x in zip(owner, u, strict=True)]
+    rng[1] += int(n > 0)
+    return torch.tensor([min(max(s, edges[0]), edges[-1]) for s in sigma], dtype=torch.float32)

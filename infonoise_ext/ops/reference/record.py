@@ -10,53 +10,47 @@ from torch import Tensor
 from ..schemas import COUNTERS, EDGE_TOLERANCE, GRID_ROWS
 
 
-def bin_of(sigma: float, edges: list[float]) -> int | None:
-    """Index of the bin with edges[k] <= sigma < edges[k + 1]; None outside the grid."""
-    if not edges[0] * (1 - EDGE_TOLERANCE) <= sigma <= edges[-1] * (1 + EDGE_TOLERANCE):
-        return None
-    inside = [k for k in range(len(edges) - 1) if edges[k] <= sigma]
-    return inside[-1] if inside else 0
+def bin_of(sigma: float, edges: list[float]) -> int:
+    """The bin with edges[k] <= sigma < edges[k + 1], clamped to the end bins."""
+    return max((k for k in range(len(edges) - 1) if edges[k] <= sigma), default=0)
 
 
-def skip_cause(sigma: float, error: float, keep: bool, group: int, groups: int, edges: list[float]) -> str | None:
+def skip_cause(sigma: float, error: float, masked: bool, known: bool, edges: list[float]) -> str | None:
     """Why a sample is not recorded, or None."""
-    if not keep:
+    if masked:
         return "masked"
-    if not 0 <= group < groups:
+    if not known:
         return "bad_group"
     if not math.isfinite(sigma):
         return "nonfinite_sigma"
-    if bin_of(sigma, edges) is None:
+    if not edges[0] * (1 - EDGE_TOLERANCE) <= sigma <= edges[-1] * (1 + EDGE_TOLERANCE):
         return "out_of_range"
     if not math.isfinite(error):
         return "nonfinite_error"
     return "negative_error" if error < 0 else None
 
 
+def record(ring: Tensor, count: Tensor, error: float) -> None:
+    """Append a loss to a FIFO ring [C] that has taken `count` [] losses."""
+    ring[int(count) % len(ring)] = error
+    count += 1
+
+
 def observe_(
-    ring: Tensor,
-    count: Tensor,
-    counters: Tensor,
-    grid: Tensor,
-    sigma: Tensor,
-    error: Tensor,
-    mask: Tensor | None,
-    group: Tensor | None,
-) -> None:
-    """Append each loss to the FIFO ring of its bin, in batch order."""
+    ring: Tensor, count: Tensor, counters: Tensor, grid: Tensor, sigma: Tensor, error: Tensor,
+    mask: Tensor | None, group: Tensor | None,
+) -> None:  # fmt: skip
+    """Record each loss in the ring of its bin, in batch order, or count why not."""
     edges = grid[GRID_ROWS.index("edges")].tolist()
-    groups, _, capacity = ring.shape
-    for i in range(sigma.numel()):
-        s, e = float(sigma[i].float()), float(error[i].float())
-        keep = mask is None or bool(mask[i])
+    for i, (s, e) in enumerate(zip(sigma.float().tolist(), error.float().tolist(), strict=True)):
         g = 0 if group is None else int(group[i])
-        cause = skip_cause(s, e, keep, g, groups, edges)
-        if cause is not None:
-            counters[g if 0 <= g < groups else 0, COUNTERS.index(cause)] += 1
-            continue
-        k = bin_of(s, edges)
-        ring[g, k, int(count[g, k]) % capacity] = e
-        count[g, k] += 1
+        known = 0 <= g < len(ring)
+        cause = skip_cause(s, e, mask is not None and not bool(mask[i]), known, edges)
+        if cause is None:
+            k = bin_of(s, edges)
+            record(ring[g, k], count[g, k], e)
+        else:
+            counters[g if known else 0, COUNTERS.index(cause)] += 1
 
 
 def bin_stats(ring: Tensor, count: Tensor) -> Tensor:
@@ -66,7 +60,6 @@ def bin_stats(ring: Tensor, count: Tensor) -> Tensor:
     for g in range(groups):
         for k in range(bins):
             losses = ring[g, k, : min(int(count[g, k]), capacity)].tolist()
-            out[g, k] = torch.tensor(
-                [len(losses), math.fsum(losses), math.fsum(x * x for x in losses)], dtype=torch.float64
-            )
+            moments = [len(losses), math.fsum(losses), math.fsum(x * x for x in losses)]
+            out[g, k] = torch.tensor(moments, dtype=torch.float64)
     return out

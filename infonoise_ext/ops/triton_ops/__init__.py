@@ -5,10 +5,9 @@ statistics and tables are float64. Imported at the first use, never by `import i
 """
 
 from .advance import advance_
-from .draw import icdf, sample_
+from .draw import sample_
 from .loss import denoising_error, denoising_error_backward
-from .moments import bin_stats
-from .observe import observe_
+from .record import bin_stats, observe_
 from .refresh import refresh_
 
 __all__ = [
@@ -16,7 +15,6 @@ __all__ = [
     "bin_stats",
     "denoising_error",
     "denoising_error_backward",
-    "icdf",
     "observe_",
     "refresh_",
     "sample_",

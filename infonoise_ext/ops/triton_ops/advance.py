@@ -8,15 +8,13 @@ import triton.language as tl
 from torch import Tensor
 
 from ..backward import refuse_in_backward
-from ..checks import check_batch, check_group, check_state
+from ..checks import check_batch, check_draw, check_state
 from ..schemas import MOMENTS
-from .common import N_COUNTERS, N_MOMENTS, N_STATS, ONE_PROGRAM, STEPS, is_due, on_device, options, padded
+from .common import N_COUNTERS, N_MOMENTS, N_STATS, ONE_PROGRAM, STEPS, is_due, on_device, options, padded, strides_of
 from .draw import BLOCK as DRAW
 from .draw import draw, launch_sample
 from .moments import RINGS, SLOTS, launch_moments, ring_moments
-from .observe import strides_of
-from .record import BLOCK, TILE, record
-from .record_many import record_many
+from .record import BLOCK, TILE, record, record_many
 from .refresh import refresh_group
 
 
@@ -69,29 +67,17 @@ def finish_kernel(moments, mmse, cdf, stats, counters, rng, grid, params, n, K: 
 
 
 def advance_(
-    ring: Tensor,
-    count: Tensor,
-    mmse: Tensor,
-    cdf: Tensor,
-    stats: Tensor,
-    counters: Tensor,
-    rng: Tensor,
-    grid: Tensor,
-    params: Tensor,
-    sigma: Tensor,
-    error: Tensor,
-    mask: Tensor | None,
-    group: Tensor | None,
-    n: int,
-    next_group: Tensor | None,
-) -> Tensor:
+    ring: Tensor, count: Tensor, mmse: Tensor, cdf: Tensor, stats: Tensor, counters: Tensor, rng: Tensor,
+    grid: Tensor, params: Tensor, sigma: Tensor, error: Tensor, mask: Tensor | None, group: Tensor | None,
+    n: int, next_group: Tensor | None,
+) -> Tensor:  # fmt: skip
     """One launch for an ordinary batch of one group, three of several, seven for a large batch."""
     check_state(
         ring=ring, count=count, mmse=mmse, cdf=cdf, stats=stats, counters=counters, rng=rng, grid=grid, params=params
     )
     check_batch(ring, sigma, error, mask, group)
     groups, bins, capacity = ring.shape
-    check_group(next_group, "next_group", ring, n, groups)
+    check_draw(cdf, n, next_group, "next_group")
     refuse_in_backward("advance", sigma.numel() + n)
     batch = sigma.numel()
     inputs = (sigma, error, mask, group)

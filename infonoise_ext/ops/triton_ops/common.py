@@ -14,16 +14,15 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..schemas import COUNTERS, EDGE_TOLERANCE, GRID_ROWS, MOMENTS, PARAMS, SKIP_CAUSES, STATS, TINY
+from ..schemas import COUNTERS, GRID_ROWS, MOMENTS, PARAMS, SAME_RATE, STATS, TINY
 
 N_COUNTERS = tl.constexpr(len(COUNTERS))
 N_MOMENTS = tl.constexpr(len(MOMENTS))
 N_STATS = tl.constexpr(len(STATS))
-FIRST_CAUSE = tl.constexpr(COUNTERS.index(SKIP_CAUSES[0]))
 STEPS = tl.constexpr(COUNTERS.index("steps"))
-EDGE_LOW = tl.constexpr(1 - EDGE_TOLERANCE)
-EDGE_HIGH = tl.constexpr(1 + EDGE_TOLERANCE)
+CLOSE = tl.constexpr(SAME_RATE)
 SMALLEST = tl.constexpr(TINY)
+INF = tl.constexpr(float("inf"))
 ROW_SIGMA = tl.constexpr(GRID_ROWS.index("sigma"))
 ROW_WEIGHT = tl.constexpr(GRID_ROWS.index("weight"))
 ROW_BOUND = tl.constexpr(GRID_ROWS.index("bound"))
@@ -53,6 +52,12 @@ def smaller(a, b):
 
 
 @triton.jit
+def safe_log(x):
+    """Log of x, or of the smallest argument."""
+    return tl.log(tl.where(x > SMALLEST, x, tl.full(x.shape, SMALLEST, tl.float64)))
+
+
+@triton.jit
 def last_at_most(table, x, K: tl.constexpr, KP: tl.constexpr, LOG: tl.constexpr):
     """The last k < K with table[k] <= x, 0 if there is none; KP = 2^LOG >= K."""
     k = tl.zeros_like(x).to(tl.int32)
@@ -75,9 +80,14 @@ def is_due(params, steps):
 def padded(bins: int) -> dict[str, int]:
     """The constants of a grid: K, its power of two KP = 2^LOG."""
     if bins > MAX_BINS:
-        raise ValueError(f"the Triton backend takes at most {MAX_BINS} bins, got {bins}")
+        raise ValueError(f"bins is {bins}, but must be at most {MAX_BINS} for the Triton backend")
     power = max(16, triton.next_power_of_2(bins))
     return {"K": bins, "KP": power, "LOG": power.bit_length() - 1}
+
+
+def strides_of(*vectors: Tensor | None) -> tuple[int, ...]:
+    """The stride of each vector, 0 for None."""
+    return tuple(0 if x is None else x.stride(0) for x in vectors)
 
 
 def options(bins: int = 0) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`sample_` and `icdf`: Philox uniforms and the exact inverse of the table."""
+"""`sample_`: Philox uniforms and the exact inverse of the table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ..backward import refuse_in_backward
-from ..checks import FLOATS, check_group, check_state, check_vector
+from ..checks import check_draw, check_state
 from .common import LOG_MIN, ONE_PROGRAM, RANK, STRATIFIED, WIDTH, WORLD, last_at_most, on_device, options, padded
 
 BLOCK = 256
@@ -98,39 +98,10 @@ def sample_kernel(
         tl.store(rng + 1, offset + 1)
 
 
-@triton.jit(do_not_specialize=["G", "n"])
-def icdf_kernel(
-    cdf, grid, params, u, out, group, u_stride, group_stride, G, n,
-    K: tl.constexpr, KP: tl.constexpr, LOG: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """A block a program."""
-    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    x = tl.load(u + i.to(tl.int64) * u_stride, mask=i < n, other=0.0).to(tl.float64)
-    sigma = invert(cdf, grid, params, x, group, group_stride, G, i, i < n, K, KP, LOG)
-    tl.store(out + i, sigma, mask=i < n)
-
-
-def icdf(cdf: Tensor, grid: Tensor, params: Tensor, u: Tensor, group: Tensor | None) -> Tensor:
-    """Sigma [n] float32 of the uniforms u [n]: one launch."""
-    check_state(cdf=cdf, grid=grid, params=params)
-    check_vector(u, "u", cdf, None, FLOATS)
-    n, groups = u.numel(), len(cdf)
-    check_group(group, "group", cdf, n, groups)
-    out = torch.empty(n, dtype=torch.float32, device=cdf.device)
-    if n:
-        group_stride = 0 if group is None else group.stride(0)
-        with on_device(cdf):
-            icdf_kernel[(triton.cdiv(n, BLOCK),)](
-                cdf, grid, params, u, out, group, u.stride(0), group_stride, groups, n,
-                **padded(cdf.shape[1] - 1), BLOCK=BLOCK, **options(),
-            )  # fmt: skip
-    return out
-
-
 def sample_(cdf: Tensor, rng: Tensor, grid: Tensor, params: Tensor, n: int, group: Tensor | None) -> Tensor:
     """Draw n sigmas; the offset rises by one unless n is 0: one launch, two for a large n."""
     check_state(cdf=cdf, rng=rng, grid=grid, params=params)
-    check_group(group, "group", cdf, n, len(cdf))
+    check_draw(cdf, n, group)
     refuse_in_backward("sample", n)
     out = torch.empty(n, dtype=torch.float32, device=cdf.device)
     if n == 0:

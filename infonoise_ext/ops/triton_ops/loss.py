@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..pairs import are_aligned, check_grad, check_pair, error_dtype
+from ..checks import check_aligned, check_gradient, error_dtype
 from .common import on_device, options
 
 TILE = 1024
@@ -101,13 +101,6 @@ def programs(sizes: dict[str, int], tile: dict[str, object]) -> tuple[int]:
     return (triton.cdiv(sizes["B"], tile["ROWS"]) * sizes["pieces"],)
 
 
-def check_aligned(denoised: Tensor, target: Tensor) -> None:
-    """ValueError unless the pair is one, and walked as flat memory."""
-    check_pair(denoised, target)
-    if not are_aligned(denoised, target):
-        raise ValueError("denoised and target must be dense, sample after sample, with the same strides")
-
-
 def denoising_error(denoised: Tensor, target: Tensor) -> Tensor:
     """Mean squared error of each sample, float32 [B], float64 if an input is: one launch, two of large samples."""
     check_aligned(denoised, target)
@@ -128,7 +121,7 @@ def denoising_error(denoised: Tensor, target: Tensor) -> Tensor:
 def denoising_error_backward(grad_error: Tensor, denoised: Tensor, target: Tensor) -> Tensor:
     """Gradient of the errors by `denoised`, in its dtype and format: one launch."""
     check_aligned(denoised, target)
-    check_grad(grad_error, denoised)
+    check_gradient(grad_error, denoised)
     out = torch.empty_like(denoised)
     if len(out) == 0:
         return out

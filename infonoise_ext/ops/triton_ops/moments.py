@@ -1,15 +1,12 @@
-"""`bin_stats`: the moments of the rings."""
+"""The moments of the rings, for `bin_stats` and `advance_`."""
 
 from __future__ import annotations
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..checks import check_state
-from ..schemas import MOMENTS
-from .common import N_MOMENTS, STEPS, is_due, on_device, options
+from .common import N_MOMENTS, STEPS, is_due, options
 
 RINGS = 16
 SLOTS = 64
@@ -55,12 +52,3 @@ def launch_moments(
     moments_kernel[(triton.cdiv(rings, RINGS),)](
         ring, count, out, counters, params, rings, C=ring.shape[-1], RINGS=RINGS, SLOTS=SLOTS, **options()
     )
-
-
-def bin_stats(ring: Tensor, count: Tensor) -> Tensor:
-    """Number, sum and sum of squares of the losses in each ring, float64 [G, K, 3]: one launch."""
-    check_state(ring=ring, count=count)
-    out = torch.empty((*count.shape, len(MOMENTS)), dtype=torch.float64, device=ring.device)
-    with on_device(ring):
-        launch_moments(ring, count, out)
-    return out

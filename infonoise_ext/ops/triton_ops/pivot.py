@@ -8,20 +8,12 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from ..schemas import PARAMS, SAME_RATE
-from .common import LOG_MIN, ROW_SIGMA, SMALLEST, WIDTH
+from ..schemas import PARAMS
+from .common import CLOSE, INF, LOG_MIN, ROW_SIGMA, SMALLEST, WIDTH, safe_log
 
 PIVOT_RULE = tl.constexpr(PARAMS.index("pivot_rule"))
 PIVOT_VALUE = tl.constexpr(PARAMS.index("pivot_value"))
 PIVOT_SPAN = tl.constexpr(PARAMS.index("pivot_span"))
-CLOSE = tl.constexpr(SAME_RATE)
-INF = tl.constexpr(float("inf"))
-
-
-@triton.jit
-def safe_log(x):
-    """Log of x, or of the smallest argument."""
-    return tl.log(tl.where(x > SMALLEST, x, tl.full(x.shape, SMALLEST, tl.float64)))
 
 
 @triton.jit
@@ -94,19 +86,19 @@ def power_law(log_r, k, params, sigma, first, K: tl.constexpr):
 
 
 @triton.jit
-def find_pivot(rho, k, params, grid, K: tl.constexpr):
-    """The pivot under the rule of `params`, float64."""
+def pivot(rho, k, params, grid, K: tl.constexpr):
+    """The midpoint under the rule of `params`, float64."""
     rule = tl.load(params + PIVOT_RULE)
-    pivot = tl.load(params + PIVOT_VALUE)
+    midpoint = tl.load(params + PIVOT_VALUE)
     if rule > 0:
         sigma = grid + ROW_SIGMA * (K + 1)
         r = rho / tl.load(sigma + k, mask=k < K, other=1.0)
         log_r = tl.where(k < K, safe_log(r), 0.0)
         first = tl.min(tl.where((r > SMALLEST) & (k < K), k, K))
         if first >= K:
-            pivot = pivot * 0.0
+            midpoint = midpoint * 0.0
         elif rule == 1:
-            pivot = tl.minimum(onset(log_r, k, params, K), valley(rho, k, sigma, K))
+            midpoint = tl.minimum(onset(log_r, k, params, K), valley(rho, k, sigma, K))
         else:
-            pivot = power_law(log_r, k, params, sigma, first, K)
-    return pivot
+            midpoint = power_law(log_r, k, params, sigma, first, K)
+    return midpoint

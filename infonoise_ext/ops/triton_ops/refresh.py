@@ -9,6 +9,7 @@ from torch import Tensor
 from ..checks import check_state
 from ..schemas import COUNTERS, PARAMS, STATS, STATUSES
 from .common import (
+    INF,
     N_COUNTERS,
     N_MOMENTS,
     N_STATS,
@@ -20,10 +21,11 @@ from .common import (
     on_device,
     options,
     padded,
+    safe_log,
     smaller,
 )
-from .pivot import INF, find_pivot, safe_log
-from .signal import find_signal
+from .pivot import pivot
+from .signal import signal
 
 MIN_COUNT = tl.constexpr(PARAMS.index("min_count"))
 COVERAGE = tl.constexpr(PARAMS.index("coverage"))
@@ -78,9 +80,23 @@ def smooth(rho, k, bandwidth, K: tl.constexpr):
 
 
 @triton.jit
-def gate(pivot, sigma, power):
+def rate(mmse, k, params, grid, K: tl.constexpr):
+    """Entropy rate per unit log sigma, gaps filled, bounded and smoothed; 0 in the padding."""  # Eq. 11
+    live = k < K
+    sigma = grid + ROW_SIGMA * (K + 1)
+    bound = tl.load(grid + ROW_BOUND * (K + 1) + k, mask=live, other=0.0)
+    centre = tl.load(sigma + k, mask=live, other=1.0)
+    rho = tl.minimum(fill(mmse, k, sigma, K), bound) / (centre * centre)
+    bandwidth = tl.load(params + SMOOTH)
+    if bandwidth > 0:
+        rho = smooth(rho, k, bandwidth, K)
+    return tl.where(live, rho, 0.0)
+
+
+@triton.jit
+def gate(midpoint, sigma, power):
     """1 / (1 + (c / sigma)^n)."""  # Eq. 17
-    return 1 / (1 + tl.where(power == 0, 1.0, tl.exp(power * tl.log(pivot / sigma))))
+    return 1 / (1 + tl.where(power == 0, 1.0, tl.exp(power * tl.log(midpoint / sigma))))
 
 
 @triton.jit
@@ -94,14 +110,13 @@ def count_outcome(counters, status):
 
 
 @triton.jit
-def build_table(rho, k, low, high, cdf, stats, params, grid, K: tl.constexpr):
-    """Gate, density and cdf; whether they are a distribution, else the old table stays."""
+def build_table(rho, midpoint, k, old, cdf, stats, params, grid, K: tl.constexpr):
+    """Gate, density and cdf; whether they are a distribution, else the table `old` stays."""
     live = k < K
     sigma = tl.load(grid + ROW_SIGMA * (K + 1) + k, mask=live, other=1.0)
     weight = tl.load(grid + ROW_WEIGHT * (K + 1) + k, mask=live, other=1.0)
-    pivot = find_pivot(rho, k, params, grid, K)
-    signal = find_signal(rho, k, sigma, params, K)
-    phi = tl.where(live, signal * gate(pivot, sigma, tl.load(params + GATE_POWER)), 0.0)  # Eq. 13
+    ungated = signal(rho, k, sigma, params, K)
+    phi = tl.where(live, ungated * gate(midpoint, sigma, tl.load(params + GATE_POWER)), 0.0)  # Eq. 13
     density = phi / weight  # Eq. 16
     norm, information = tl.sum(density), tl.sum(rho)
     good = (norm > 0) & (norm < INF) & (tl.abs(information) < INF)
@@ -110,10 +125,10 @@ def build_table(rho, k, low, high, cdf, stats, params, grid, K: tl.constexpr):
         mass = (1 - floor) * (density / norm) + floor / K
         table = tl.minimum(tl.cumsum(tl.where(live, mass, 0.0), 0), 1.0)
         table = tl.where(k == K - 1, 1.0, table)
-        tl.store(stats + STAT_PIVOT, pivot)
-        tl.store(stats + STAT_DRIFT, tl.max(tl.where(live, tl.abs(table - high), 0.0)))
+        tl.store(stats + STAT_PIVOT, midpoint)
+        tl.store(stats + STAT_DRIFT, tl.max(tl.where(live, tl.abs(table - old), 0.0)))
         tl.store(stats + STAT_INFORMATION, information * tl.load(params + WIDTH))
-        tl.store(stats + STAT_KEPT, tl.sum(phi) / tl.sum(signal))
+        tl.store(stats + STAT_KEPT, tl.sum(phi) / tl.sum(ungated))
         tl.debug_barrier()
         tl.store(cdf + 1 + k, table, mask=live)
     return good
@@ -139,15 +154,9 @@ def refresh_group(moments, mmse, cdf, stats, counters, grid, params, K: tl.const
         new = tl.where(measured, new, old)
         tl.debug_barrier()
         tl.store(mmse + k, new, mask=live)
-        sigma = grid + ROW_SIGMA * (K + 1)
-        bound = tl.load(grid + ROW_BOUND * (K + 1) + k, mask=live, other=0.0)
-        centre = tl.load(sigma + k, mask=live, other=1.0)
-        rho = tl.minimum(fill(new, k, sigma, K), bound) / (centre * centre)  # Eq. 11
-        bandwidth = tl.load(params + SMOOTH)
-        if bandwidth > 0:
-            rho = smooth(rho, k, bandwidth, K)
-        rho = tl.where(live, rho, 0.0)
-        good = build_table(rho, k, low, high, cdf, stats, params, grid, K)
+        rho = rate(new, k, params, grid, K)
+        midpoint = pivot(rho, k, params, grid, K)
+        good = build_table(rho, midpoint, k, high, cdf, stats, params, grid, K)
         count_outcome(counters, tl.where(good, ACTIVE, DEGENERATE))
     else:
         count_outcome(counters, WAITS)

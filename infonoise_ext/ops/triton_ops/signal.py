@@ -6,8 +6,7 @@ import triton
 import triton.language as tl
 
 from ..schemas import PARAMS, SIGNALS
-from .common import WIDTH, larger, smaller
-from .pivot import CLOSE, INF
+from .common import CLOSE, INF, WIDTH, larger, smaller
 
 SIGNAL = tl.constexpr(PARAMS.index("signal"))
 RESCALED = tl.constexpr(SIGNALS.index("rescaled"))
@@ -30,14 +29,14 @@ def rise(mmse, k, width, K: tl.constexpr):
 
 
 @triton.jit
-def find_signal(rho, k, sigma, params, K: tl.constexpr):
+def signal(rho, k, sigma, params, K: tl.constexpr):
     """The signal of `params`, float64, but for a constant factor; `sigma` holds the centres."""
     which = tl.load(params + SIGNAL)
-    signal = rho
+    found = rho
     if which == RESCALED:
-        signal = rho * sigma
+        found = rho * sigma
     elif which > RESCALED:
-        signal = rise(rho * (sigma * sigma), k, tl.load(params + WIDTH), K)
+        found = rise(rho * (sigma * sigma), k, tl.load(params + WIDTH), K)
         if which == LENGTH:
-            signal = tl.sqrt(signal)
-    return signal
+            found = tl.sqrt(found)
+    return found

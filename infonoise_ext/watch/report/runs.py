@@ -111,8 +111,7 @@ def standing(records: list[Record]) -> list[Record]:
 
 def entries_of(record: Record) -> list[Entry]:
     """A record's part for each group."""
-    added = {"skipped_recomputed": 0}  # older records lack it
-    entries: list[Entry] = [added | {"step": record["step"], "profile": p} for p in record["profiles"]]
+    entries: list[Entry] = [{"step": record["step"], "profile": p} for p in record["profiles"]]
     for key, value in record["summary"].items():
         group, _, name = key.rpartition("/")
         if group:

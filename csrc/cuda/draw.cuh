@@ -1,0 +1,152 @@
+// Drawing: Philox words, four samples each, through the inverse of the table.
+#pragma once
+
+#include "core/draw.h"
+#include "cuda/block.cuh"
+
+namespace infonoise::cuda {
+
+constexpr uint64_t kTicket = 1ull << 40;  // draws a stream can make before tickets disturb it
+
+struct Draw {
+  float* sigma;
+  int64_t size;
+  Column group;
+};
+
+__device__ inline float invert(const Params& p, const Grid& grid, const double* table, double u) {
+  const int k = cdf_bin(u, table, grid.bins);
+  const double x = log_sigma_at(p, k, u, table[k], table[k + 1] - table[k]);
+  return clamp_sigma(exp_plain(x), grid.row(kEdges), grid.bins);
+}
+
+__device__ inline int64_t clamped_group(const Column& group, int64_t i, int64_t groups) {
+  const int64_t g = group_at(group, i);
+  return g < 0 ? 0 : g < groups ? g : groups - 1;
+}
+
+// The offset of this draw. Every reader adds a ticket above the offset's bits; the last one takes the
+// tickets off and counts the draw, so that no block can read the next offset.
+__device__ inline uint64_t take_offset(int64_t* rng, uint64_t readers) {
+  auto* word = reinterpret_cast<unsigned long long*>(rng + 1);
+  const uint64_t seen = atomicAdd(word, static_cast<unsigned long long>(kTicket));
+  const uint64_t offset = seen & (kTicket - 1);
+  if (PLANT(early_offset, seen / kTicket == readers - 1, true))
+    atomicExch(word, static_cast<unsigned long long>(offset + 1));
+  return offset;
+}
+
+// Sample i from any table, its bin found by search.
+__device__ inline float search_sigma(const Params& p, const Grid& grid, const Stream& s, const double* cdf, int64_t i,
+                                     uint32_t word) {
+  const double u = uniform(word), *edges = grid.row(kEdges);
+  if (draws_by_words(p))
+    return sigma_of_word(word_bin(cdf, cdf_bin(u, cdf, grid.bins), edges), word, float(p.width),
+                         float(edges[grid.bins]));
+  return invert(p, grid, cdf, p.stratified > 0 ? stratified(s, i, u) : u);
+}
+
+// use(four, words) for every fourth sample from thread `first` on.
+template <class Use>
+__device__ void for_each_four(const Params& p, const Stream& stream, int64_t size, int64_t first, int64_t step,
+                              const Use& use) {
+  for (int64_t four = first; four < (size + 3) / 4; four += step) {
+    uint32_t words[4];
+    draw_words(p, stream, four, words);
+    use(four, words);
+  }
+}
+
+// Draws the samples whose table is not null: table_of(i) is null of those that another block draws.
+template <class TableOf>
+__device__ void draw_tables(const Params& p, const Grid& grid, const Stream& stream, const Draw& d, int64_t first,
+                            int64_t step, const TableOf& table_of) {
+  for_each_four(p, stream, d.size, first, step, [&](int64_t four, const uint32_t* words) {
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const int64_t i = 4 * four + j;
+      const double* table = i < d.size ? table_of(i) : nullptr;
+      if (table) d.sigma[i] = search_sigma(p, grid, stream, table, i, words[j]);
+    }
+  });
+}
+
+struct DrawTable {  // one table in shared memory as words see it
+  WordBin* bins;    // [K]
+  uint16_t* cells;  // [kCells + 1]; null where too few samples would use it
+  int last;
+
+  __device__ const WordBin& of(uint32_t word) const {
+    return bins[cells ? find_bin_in_cell(bins, cells, word) : find_bin(bins, 0, last + 1, word)];
+  }
+};
+
+inline size_t table_bytes(int bins) { return sizeof(double) * (bins + 1); }
+inline size_t word_bytes(int bins) { return sizeof(WordBin) * bins + sizeof(uint16_t) * (kCells + 1); }
+inline size_t draw_bytes(int bins) { return std::max(table_bytes(bins), word_bytes(bins)); }
+
+// Ends with a barrier.
+__device__ inline DrawTable make_draw_table(const double* cdf, const Grid& grid, bool with_cells,
+                                            unsigned char* shared) {
+  DrawTable t{body_of<WordBin>(shared), nullptr, last_word_bin(cdf, grid.bins)};
+  for (int k = threadIdx.x; k <= t.last; k += blockDim.x) t.bins[k] = word_bin(cdf, k, grid.row(kEdges));
+  __syncthreads();
+  if (!with_cells) return t;
+  t.cells = reinterpret_cast<uint16_t*>(t.bins + grid.bins);
+  for (int c = threadIdx.x; c <= int(kCells); c += blockDim.x)
+    t.cells[c] = uint16_t(c < int(kCells) ? find_bin(t.bins, 0, t.last + 1, uint32_t(c) << kCellShift) : t.last);
+  __syncthreads();
+  return t;
+}
+
+struct alignas(16) Four {  // written at once
+  float sigma[4];
+};
+
+__device__ inline void draw_by_words(const Params& p, const Grid& grid, const Stream& stream, const Draw& d,
+                                     const DrawTable& table, int64_t first, int64_t step) {
+  const float width = float(p.width), highest = float(grid.row(kEdges)[grid.bins]);
+  for_each_four(p, stream, d.size, first, step, [&](int64_t four, const uint32_t* words) {
+    Four out;
+#pragma unroll
+    for (int j = 0; j < 4; ++j) out.sigma[j] = sigma_of_word(table.of(words[j]), words[j], width, highest);
+    if (4 * four + 4 <= d.size) {
+      reinterpret_cast<Four*>(d.sigma)[four] = out;
+      return;
+    }
+#pragma unroll
+    for (int j = 0; j < 4; ++j)
+      if (4 * four + j < d.size) d.sigma[4 * four + j] = out.sigma[j];
+  });
+}
+
+__device__ inline void copy_table(const double* cdf, int bins, double* table) {
+  for (int k = threadIdx.x; k <= bins; k += blockDim.x) table[k] = cdf[k];
+}
+
+// Samples of one table by the threads from `first` on, of which this block has its share. Begins with a barrier.
+__device__ inline void draw_one_table(const Params& p, const Grid& grid, const double* cdf, const Stream& stream,
+                                      const Draw& d, int64_t blocks, int64_t first, int64_t step,
+                                      unsigned char* shared) {
+  __syncthreads();
+  if (draws_by_words(p)) {
+    const DrawTable table = make_draw_table(cdf, grid, d.size / blocks >= 2 * kCells, shared);
+    return draw_by_words(p, grid, stream, d, table, first, step);
+  }
+  double* table = body_of<double>(shared);
+  copy_table(cdf, grid.bins, table);
+  __syncthreads();
+  draw_tables(p, grid, stream, d, first, step, [&](int64_t) { return table; });
+}
+
+// All samples, spread over the whole launch. Begins with a barrier.
+__device__ inline void draw_all(const Params& p, const Grid& grid, const double* cdf, int64_t groups,
+                                const int64_t* rng, uint64_t offset, const Draw& d, unsigned char* shared) {
+  const Stream stream = stream_of(p, rng[0], offset, d.size);
+  const int64_t first = int64_t(blockIdx.x) * blockDim.x + threadIdx.x, step = int64_t(gridDim.x) * blockDim.x;
+  if (d.group.kind == kAbsent) return draw_one_table(p, grid, cdf, stream, d, gridDim.x, first, step, shared);
+  draw_tables(p, grid, stream, d, first, step,
+              [&](int64_t i) { return cdf + clamped_group(d.group, i, groups) * (grid.bins + 1); });
+}
+
+}  // namespace infonoise::cuda

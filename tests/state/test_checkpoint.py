@@ -1,0 +1,199 @@
+"""Nothing learned is lost: resume, re-binning, damaged files."""
+
+import copy
+import math
+import pickle
+
+import pytest
+import torch
+from support.runs import gaussian_mmse, train
+
+import infonoise_ext as inx
+from infonoise_ext.state.tensors import MUTABLE
+
+
+@pytest.mark.parametrize("backend", ["auto", "eager"])
+@pytest.mark.parametrize("steps", [30, 145, 300])
+def test_resume_continues_bit_for_bit(tmp_path, backend, steps):
+    """In the warm-up, between refreshes, and after some: the same sigmas and tables as unbroken."""
+    options = {"backend": backend, "groups": 1, "weight": inx.EDMWeight(0.5)}
+    whole = inx.InfoNoise(seed=1, **options)
+    sigma = train(whole, steps, batch=64)
+    whole.save(tmp_path / "schedule.pt")
+    resumed = inx.InfoNoise(seed=99, **options)
+    resumed.load(tmp_path / "schedule.pt")
+    ends = [train(schedule, 160, batch=64, seed=5, sigma=sigma) for schedule in (whole, resumed)]
+    assert torch.equal(*ends)
+    for name in MUTABLE:
+        assert torch.equal(getattr(whole.state, name), getattr(resumed.state, name)), name
+
+
+def test_history_cadence_survives_a_resume(tmp_path):
+    schedule = inx.InfoNoise(seed=1, warmup=10, refresh_every=4)
+    for _ in range(12):
+        schedule.step()
+    schedule.save(tmp_path / "s.pt")
+    resumed = inx.InfoNoise(warmup=10, refresh_every=4, history=inx.History())
+    resumed.load(tmp_path / "s.pt")
+    for _ in range(8):
+        resumed.step()
+    assert [r["step"] for r in resumed.history.records] == [14, 18]
+
+
+def test_a_tensor_of_another_shape_is_refused():
+    schedule = inx.InfoNoise(seed=1, groups=2)
+    state = schedule.state_dict()
+    for columns in (slice(0, -1), slice(0, 3)):
+        with pytest.raises(ValueError, match=r"counters is torch.int64 \[2, \d+\], but must be torch.int64 \[2, 12\]"):
+            schedule.load_state_dict(state | {"counters": state["counters"][:, columns]})
+
+
+def test_state_is_plain_and_live(tmp_path):
+    schedule = inx.InfoNoise(seed=1, pivot=inx.PowerLaw())
+    state = schedule.state_dict()
+    torch.save(state, tmp_path / "s.pt")
+    loaded = torch.load(tmp_path / "s.pt", weights_only=True)
+    assert loaded["config"]["bins"] == 64
+    train(schedule, 5)
+    assert int(state["counters"][0, 0]) == 5  # live tensors: a distributed checkpoint loads in place
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"bins": 100}, {"bins": 40}, {"capacity": 64}, {"capacity": 1000}, {"sigma_min": 0.01, "sigma_max": 20.0},
+     {"sigma_min": 1e-4, "sigma_max": 500.0, "bins": 90}],
+)  # fmt: skip
+def test_another_grid_is_rebinned_with_a_warning(options):
+    old = inx.InfoNoise(seed=1)
+    train(old, 500)
+    new = inx.InfoNoise(seed=2, **options)
+    with pytest.warns(UserWarning, match="re-binned"):
+        new.load_state_dict(old.state_dict())
+    low, high = max(0.002, new.config.sigma_min), min(80, new.config.sigma_max)
+    sigma = torch.linspace(math.log(low * 1.1), math.log(high / 1.1), 200, dtype=torch.float64).exp()
+    inside = old.table().below(torch.tensor(high)) - old.table().below(torch.tensor(low))
+    wanted = (old.table().below(sigma) - old.table().below(torch.tensor(low))) / inside
+    assert (new.table().below(sigma) - wanted).abs().max() < 0.06  # a floor beyond the old range, else the old cdf
+    profile = new.profile()
+    known = (profile.sigma > low * 1.2) & (profile.sigma < high / 1.2)
+    assert (profile.mmse[known] / gaussian_mmse(profile.sigma[known]) - 1).abs().max() < 0.35
+    held = (profile.count[known] > 0).double().mean()
+    assert held == 1
+    steps = new.summary()["steps"]
+    assert steps == 500
+    train(new, 200)
+    assert new.status == "active"
+
+
+def test_a_state_from_before_signals_serves_any_of_them():
+    """Its config names no signal: table and statistics load as they are, the next refresh takes the new signal."""
+    old = inx.InfoNoise(seed=1, prior=inx.LogUniform())
+    train(old, 500)
+    saved = old.state_dict()
+    saved["config"] = {name: value for name, value in saved["config"].items() if name != "signal"}
+    same, other = inx.InfoNoise(seed=2), inx.InfoNoise(seed=2, signal="length", floor=0.0)
+    for schedule in (same, other):
+        schedule.load_state_dict(saved)
+        for name in MUTABLE:
+            assert torch.equal(getattr(schedule.state, name), getattr(old.state, name)), name
+    old.refresh()
+    same.refresh()
+    other.refresh()
+    assert torch.equal(same.state.cdf, old.state.cdf)
+    assert torch.equal(other.state.mmse, old.state.mmse)
+    torch.testing.assert_close(other.profile().density, other.profile().allocation, rtol=1e-12, atol=1e-14)
+    assert other.profile().pivot == 0
+
+
+def test_rebinning_keeps_the_newest_losses_in_order():
+    old = inx.InfoNoise(seed=1, capacity=10, min_count=1)
+    level = float(old.state.row("sigma")[20])
+    old.observe(torch.full((14,), level), torch.arange(14.0))
+    new = inx.InfoNoise(capacity=6, min_count=1)
+    with pytest.warns(UserWarning, match="rings of 10"):
+        new.load_state_dict(old.state_dict())
+    assert new.state.ring[0, 20].tolist() == [8, 9, 10, 11, 12, 13]
+    new.observe(torch.tensor([level]), torch.tensor([99.0]))
+    assert sorted(new.state.ring[0, 20].tolist()) == [9, 10, 11, 12, 13, 99]
+
+
+def test_one_group_starts_many_but_not_the_reverse():
+    one, three = inx.InfoNoise(seed=1), inx.InfoNoise(seed=1, groups=3)
+    train(one, 200)
+    with pytest.warns(UserWarning, match="groups"):
+        three.load_state_dict(one.state_dict())
+    assert torch.equal(three.state.cdf[2], one.state.cdf[0])
+    with pytest.raises(ValueError, match="3 groups"):
+        one.load_state_dict(three.state_dict())
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_and_pickles_go_their_own_way(duplicate):
+    """Trainers pickle their loss object: the copy draws the same numbers from tensors of its own."""
+    schedule = inx.InfoNoise(seed=1, weight=inx.EDMWeight(0.5), backend="eager")
+    train(schedule, 120)
+    twin = duplicate(schedule)
+    assert torch.equal(twin.sample(10), schedule.sample(10))
+    assert torch.equal(train(twin, 100), train(schedule, 100))
+    for name, tensor in vars(twin.state).items():
+        assert tensor.data_ptr() != getattr(schedule.state, name).data_ptr()
+        assert tensor._dynamo_static_input_type == "guarded"
+
+
+def damage(state, name, value):
+    state = copy.deepcopy(state)
+    state[name] = value
+    return state
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("format", "other", "format"),
+        ("version", 99, "99"),
+        ("ring", None, "ring"),
+        ("ring", torch.zeros(1, 64, 256).double(), "ring"),
+        ("ring", torch.full((1, 64, 256), math.nan), "ring"),
+        ("ring", torch.full((1, 64, 256), -2.0), "ring"),
+        ("count", torch.zeros(1, 63, dtype=torch.int64), "count"),
+        ("cdf", torch.zeros(1, 65).double(), "cdf"),
+        ("cdf", torch.full((1, 65), math.nan).double(), "cdf"),
+        ("edges", torch.zeros(65).double(), "edges"),
+        ("rng", torch.zeros(3, dtype=torch.int64), "rng"),
+    ],
+)
+def test_damaged_state_is_refused_and_changes_nothing(name, value, message):
+    schedule = inx.InfoNoise(seed=1)
+    train(schedule, 150)
+    before = {n: getattr(schedule.state, n).clone() for n in MUTABLE}
+    with pytest.raises(ValueError, match=message):
+        schedule.load_state_dict(damage(schedule.state_dict(), name, value))
+    for n in MUTABLE:
+        assert torch.equal(getattr(schedule.state, n), before[n])
+
+
+@pytest.mark.parametrize("keep", [0, 10, 1000, -1])
+def test_truncated_file_is_refused(tmp_path, keep):
+    schedule = inx.InfoNoise(seed=1)
+    path = tmp_path / "s.pt"
+    schedule.save(path)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ValueError, match=r"s\.pt"):
+        schedule.load(path)
+
+
+def test_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
+    schedule = inx.InfoNoise(seed=1)
+    path = tmp_path / "s.pt"
+    schedule.save(path)
+    whole = path.read_bytes()
+
+    def dies(obj, file):
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", dies)
+    with pytest.raises(KeyboardInterrupt):
+        schedule.save(path)
+    assert path.read_bytes() == whole
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,125 @@
+"""States, inputs and comparisons that the tests share."""
+
+import math
+import os
+from pathlib import Path
+
+import torch
+
+from infonoise_ext.ops import reference
+from infonoise_ext.ops.schemas import COUNTERS, PARAMS, SCHEMAS, STATS, Params
+
+ROOT = Path(__file__).parents[2]
+"""Of the repository."""
+MUTABLE = ("ring", "count", "mmse", "cdf", "stats", "counters", "rng")
+ADVANCE = (*MUTABLE, "grid", "params")
+DEVICE = os.environ.get("INFONOISE_TEST_DEVICE", "cpu")
+"""Where the tests' states and inputs live; their numbers come from CPU generators on every device."""
+
+
+def on_cpu(name):
+    """The reference of an op for tensors of any device: on copies on the CPU, its mutations copied back."""
+    arguments = getattr(torch.ops.infonoise, name).default._schema.arguments
+    mutated = [a.alias_info is not None and a.alias_info.is_write for a in arguments]
+
+    def run(*args):
+        copies = [a.cpu() if isinstance(a, torch.Tensor) else a for a in args]
+        result = getattr(reference, name)(*copies)
+        for target, copy, written in zip(args, copies, mutated, strict=True):
+            if written:
+                target.copy_(copy)
+        return result if result is None else result.to(args[0].device)
+
+    return run
+
+
+OPS = {
+    "compiled": {name: getattr(torch.ops.infonoise, name).default for name in SCHEMAS},
+    "eager": {name: getattr(torch.ops.infonoise_eager, name).default for name in SCHEMAS},
+    "triton": {name: getattr(torch.ops.infonoise_triton, name).default for name in SCHEMAS},
+    "reference": {name: on_cpu(name) for name in SCHEMAS},
+}
+BACKENDS = ("compiled", "eager") if DEVICE == "cpu" else ("compiled", "eager", "triton")
+FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+
+def generator(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def make_state(groups=1, bins=32, capacity=8, low=0.01, high=50.0, seed=1, device=DEVICE, **params):
+    """The op tensors by name, with a random table."""
+    g = generator(seed)
+    logs = torch.linspace(math.log(low), math.log(high), bins + 1, dtype=torch.float64)
+    width = math.log(high / low) / bins
+    grid = torch.zeros(4, bins + 1, dtype=torch.float64)
+    grid[0] = logs.exp().float().double()
+    grid[1, :-1] = (logs[:-1] + width / 2).exp()
+    grid[2, :-1] = torch.rand(bins, generator=g, dtype=torch.float64) + 0.5
+    grid[3, :-1] = math.inf
+    named = dict.fromkeys(PARAMS, 0.0) | {
+        "log_min": math.log(low), "width": width, "warmup": 4, "refresh_every": 3, "min_count": 3, "coverage": 0.6,
+        "ema": 0.9, "floor": 0.05, "gate_power": 3, "pivot_rule": 1, "pivot_value": 0.002, "pivot_span": 1, "world": 1,
+    } | params  # fmt: skip
+    mass = torch.rand(groups, bins, generator=g, dtype=torch.float64) + 0.1
+    cdf = torch.cat((torch.zeros(groups, 1, dtype=torch.float64), mass.cumsum(-1) / mass.sum(-1, keepdim=True)), -1)
+    cdf[:, -1] = 1
+    state = {
+        "ring": torch.zeros(groups, bins, capacity),
+        "count": torch.zeros(groups, bins, dtype=torch.int64),
+        "mmse": torch.full((groups, bins), -1.0, dtype=torch.float64),
+        "cdf": cdf,
+        "stats": torch.zeros(groups, len(STATS), dtype=torch.float64),
+        "counters": torch.zeros(groups, len(COUNTERS), dtype=torch.int64),
+        "rng": torch.tensor([seed * 2**40 + 17, 0]),
+        "grid": grid,
+        "params": torch.tensor([float(named[name]) for name in PARAMS], dtype=torch.float64),
+    }
+    return {name: tensor.to(device) for name, tensor in state.items()}
+
+
+def put_edges_at_uniforms(state, n):
+    """Inner edges of every table: uniforms of the next draw of n, or their neighbours; some edges are double."""
+    p, rng, g = Params(*state["params"].tolist()), state["rng"].tolist(), generator(n)
+    u = reference.draw.uniforms(p, *rng, n)
+    for table in state["cdf"]:
+        chosen = [u[i] for i in torch.randint(0, n, (len(table) // 2 - 1,), generator=g)]
+        edges = [math.nextafter(x, (x, 0.0, 1.0)[i % 3]) for i, x in enumerate(chosen)]
+        edges += [edges[i] for i in torch.randint(0, len(edges), (len(table) - 2 - len(edges),), generator=g)]
+        table[1:-1] = torch.tensor(sorted(edges), dtype=torch.float64)
+
+
+def copy_of(state, device=None):
+    return {name: tensor.to(device or tensor.device, copy=True) for name, tensor in state.items()}
+
+
+def take(state, names):
+    return [state[name] for name in names]
+
+
+def random_batch(state, size, g, dtype=torch.float32, spoiled=True):
+    """Sigmas over the grid and beyond, losses, a few of each spoiled; on the device of the state."""
+    edges, device = state["grid"][0].cpu(), state["grid"].device
+    u = torch.rand(size, generator=g, dtype=torch.float64) * 1.02 - 0.01
+    sigma = (edges[0].log() + u * (edges[-1] / edges[0]).log()).exp()
+    error = sigma.square() / (1 + sigma.square()) * torch.rand(size, generator=g, dtype=torch.float64) * 2
+    if spoiled and size:
+        bad = torch.tensor([math.nan, math.inf, -math.inf, -1.0, 0.0, 1e30], dtype=torch.float64)
+        for values in (sigma, error):
+            where = torch.randint(0, size, (max(1, size // 20),), generator=g)
+            values[where] = bad[torch.randint(0, len(bad), (len(where),), generator=g)]
+    return sigma.to(device, dtype), error.to(device, dtype)
+
+
+def assert_same_state(state, expected):
+    """Integers and rings exactly, the cdf to 1e-12 relative, other statistics to 1e-9."""
+    for name in ("ring", "count", "counters", "rng"):
+        assert torch.equal(state[name], expected[name]), name
+    torch.testing.assert_close(state["cdf"], expected["cdf"], rtol=1e-12, atol=0)
+    torch.testing.assert_close(state["mmse"], expected["mmse"], rtol=1e-12, atol=0)
+    torch.testing.assert_close(state["stats"], expected["stats"], rtol=1e-9, atol=1e-13)
+
+
+def assert_same_sigma(sigma, expected):
+    assert sigma.dtype == torch.float32
+    torch.testing.assert_close(sigma, expected, rtol=1e-6, atol=0)

@@ -1,0 +1,91 @@
+"""The ops with the CUDA kernels' source run by the emulator of `tests/native/emulator.h`."""
+
+import inspect
+import subprocess
+import sys
+
+import torch
+
+from infonoise_ext.ops import reference
+
+KINDS = {
+    torch.float32: 1, torch.float64: 2, torch.float16: 3, torch.bfloat16: 4, torch.int64: 5, torch.int32: 6,
+    torch.bool: 7,
+}  # fmt: skip
+PLANTED = (
+    "missing_barrier", "missing_warp_barrier", "divergent_barrier", "missing_lane", "tile_edge", "strip_edge",
+    "skipped_tile", "missing_signal_barrier", "early_offset",
+)  # fmt: skip
+PLANTED_IN_LOSS = ("missing_team_barrier", "piece_edge", "pack_edge", "fold_edge", "zero_scale")
+"""Bugs by name: each a `PLANT(name, right, wrong)` in the C++ sources, asleep until `plant(name)`."""
+
+
+def as_column(x):
+    if not isinstance(x, torch.Tensor):
+        return None
+    return x.data_ptr(), x.stride(0) if x.dim() == 1 and x.numel() else 1, KINDS[x.dtype]
+
+
+class Emulated:
+    """Ops of one module under one schedule, with the signatures of the schemas."""
+
+    def __init__(self, module, seed=0, threads=64, one_launch=65536, tile=8192, tallies=1 << 24, recomputed=False):
+        self.module = module
+        self.recomputed = recomputed
+        self.options = (seed, threads, one_launch, tile, tallies)
+        self.launches = 0
+
+    def __getattr__(self, name):
+        def run(*args):
+            named = dict(zip(inspect.signature(getattr(reference, name)).parameters, args, strict=True))
+            sizes = {"groups": 1, "capacity": 1, "bins": 1, "batch": 0, "n": named.get("n", 0)}
+            sizes["recomputed"] = self.recomputed
+            if "grid" in named:
+                sizes["bins"] = named["grid"].shape[1] - 1
+            if "ring" in named:
+                sizes["groups"], sizes["bins"], sizes["capacity"] = named["ring"].shape
+            elif "cdf" in named:
+                sizes["groups"] = len(named["cdf"])
+            if "sigma" in named:
+                sizes["batch"] = len(named["sigma"])
+            sigma = torch.full((sizes["n"],), torch.nan)
+            moments = torch.full((sizes["groups"], sizes["bins"], 3), torch.nan, dtype=torch.float64)
+            columns = tuple(map(as_column, args))
+            self.launches = getattr(self.module, name)(
+                columns, sizes, sigma.data_ptr(), moments.data_ptr(), *self.options
+            )
+            return moments if name == "bin_stats" else sigma
+
+        return run
+
+
+class EmulatedLoss:
+    """The loss's ops of one module under one schedule, with samples cut small."""
+
+    def __init__(self, module, seed=0, threads=64, piece=300, pieces=5):
+        self.module = module
+        self.how = (seed, threads, piece, pieces)
+        self.launches = 0
+
+    def denoising_error(self, denoised, target):
+        wide = torch.float64 in (denoised.dtype, target.dtype)
+        out = torch.full(denoised.shape[:1], torch.nan, dtype=torch.float64 if wide else torch.float32)
+        self._run("denoising_error", denoised, target, out)
+        return out
+
+    def denoising_error_backward(self, grad_error, denoised, target):
+        out = torch.full_like(denoised, torch.nan)
+        self._run("denoising_error_backward", grad_error, denoised, target, out)
+        return out
+
+    def _run(self, name, *tensors):
+        out = tensors[-1]
+        samples, size = len(tensors[0]), tensors[-2][0].numel() if len(out) else 1
+        columns = [as_column(x) for x in tensors]
+        self.launches = getattr(self.module, name)(*columns, samples, size, self.how)
+
+
+def pybind11_dir() -> str:
+    """Where CMake finds pybind11."""
+    command = [sys.executable, "-m", "pybind11", "--cmakedir"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

@@ -1,0 +1,232 @@
+"""Warnings about a recorded run, from real schedules driven into each state."""
+
+import math
+import re
+
+import pytest
+import torch
+from support import ROOT
+from support.runs import QUICK, drive, gaussian_mmse, no_error, recorded, warned
+
+import infonoise_ext as inx
+from infonoise_ext.ops.schemas import COUNTERS, SIGNALS
+from infonoise_ext.watch.report import page_of, read_run
+from infonoise_ext.watch.report.runs import standing
+from infonoise_ext.watch.report.warnings import RULES, WINDOW
+
+DOCS = ROOT / "docs" / "monitoring.md"
+
+
+def floored(sigma, step):
+    """A network that keeps an error of 0.05 at low noise, where the truth goes to 0."""
+    return 0.05 + gaussian_mmse(sigma)
+
+
+def test_a_healthy_run_has_no_warnings(tmp_path):
+    schedule = inx.InfoNoise(seed=1, warmup=200, refresh_every=25, weight=inx.EDMWeight(0.5))
+    schedule.history = inx.History(tmp_path / "a.jsonl")
+    schedule.history.record(schedule.snapshot())  # a warm-up is no gap
+    drive(schedule, 1000)
+    recorded(tmp_path / "b.jsonl", 600, batch=768, warmup=50, refresh_every=25, groups=3, rank=1, world=2)
+    assert warned(tmp_path / "a.jsonl") == {}
+    assert warned(tmp_path / "b.jsonl") == {}
+
+
+def test_degenerate_profile(tmp_path):
+    schedule = recorded(tmp_path / "run.jsonl", 40, no_error, prior=inx.LogUniform())
+    assert schedule.status == "degenerate profile kept out"
+    found = warned(tmp_path / "run.jsonl")
+    assert set(found) == {"Degenerate profile"}
+    assert "step 40" in found["Degenerate profile"]
+    assert f"{int(schedule.summary()['degenerates'])} in all" in found["Degenerate profile"]
+
+
+@pytest.mark.parametrize("signal", SIGNALS)
+@pytest.mark.parametrize("error", [floored, None])
+def test_low_noise_collapse(tmp_path, error, signal):
+    """Without a gate: a constant error over sigma^2 or sigma rises at low noise; its differences vanish."""
+    collapsed = error is not None and signal in ("entropy", "rescaled")
+    schedule = recorded(tmp_path / "run.jsonl", 300, error, pivot=0, signal=signal)
+    found = warned(tmp_path / "run.jsonl")
+    assert ("Low-noise collapse" in found) == collapsed == (schedule.summary()["mass_lowest_decade"] > 0.5)
+    if collapsed:
+        assert f"{float(schedule.table().below(torch.tensor(0.02))):.0%} of the samples" in found["Low-noise collapse"]
+
+
+def test_a_grid_of_one_decade_is_no_collapse(tmp_path):
+    schedule = recorded(tmp_path / "run.jsonl", 100, sigma_min=0.2, sigma_max=2.5, bins=16)
+    assert schedule.summary()["mass_lowest_decade"] > 0.5
+    assert warned(tmp_path / "run.jsonl") == {}
+
+
+def test_starved_bins(tmp_path):
+    """Without a floor the bins below the pivot get nothing once the table is learned."""
+    schedule = recorded(tmp_path / "run.jsonl", 300, floor=0.0, gate_power=8.0)
+    (found,) = warned(tmp_path / "run.jsonl").items()
+    assert found[0] == "Starved bins"
+    mass = schedule.profile().density * schedule.config.width
+    sure = int((mass * 256 * 10 * WINDOW < 1e-5).sum())  # 64 of these are hit in the window with p < 1e-3
+    likely = int((mass * 256 * 10 * WINDOW < 20).sum())  # a bin of more is missed with p < 1e-8
+    assert 0 < sure <= int(found[1].split()[0]) <= likely
+
+
+def test_still_in_warm_up_with_its_forecast(tmp_path):
+    schedule = recorded(tmp_path / "run.jsonl", 100, coverage=1.0, prior_floor=0.0)
+    text = warned(tmp_path / "run.jsonl")["Still in warm-up"]
+    needed = schedule.summary()["samples_needed"]
+    assert needed > 1e5
+    assert int(re.search(r"About ([\d,]+) more", text)[1].replace(",", "")) == pytest.approx(needed, rel=1e-5)
+    assert int(re.search(r"([\d,]+) steps at", text)[1].replace(",", "")) == pytest.approx(needed / 256, rel=1e-3)
+    assert f"{int(schedule.summary()['waits'])} refreshes were refused" in text
+
+
+def test_nothing_recorded_at_all(tmp_path):
+    recorded(tmp_path / "run.jsonl", 80, lambda sigma, step: sigma * math.nan)
+    found = warned(tmp_path / "run.jsonl")
+    assert "never" in found["Still in warm-up"]
+    assert "100.0% (error NaN or infinite" in found["Skipped samples"]
+
+
+def test_refreshes_that_stopped(tmp_path):
+    """Errors overflow where the first learned table sends most samples: coverage is never reached again."""
+    options = {"pivot": 0, "prior_floor": 0.0, "prior": inx.LogNormal(0.0, 0.6)}
+    schedule = recorded(
+        tmp_path / "run.jsonl", 200, lambda sigma, step: torch.where(sigma < 0.05, torch.nan, gaussian_mmse(sigma)),
+        **options,
+    )  # fmt: skip
+    assert schedule.summary()["refreshes"] > 0
+    assert schedule.status == "waiting for coverage"
+    found = warned(tmp_path / "run.jsonl")
+    waits = int(schedule.summary()["waits"])
+    assert f"{waits} were refused for coverage" in found["Refreshes stopped"]
+    assert "Skipped samples" in found
+
+
+def spoil(kind):
+    """(losses, sigma) to (losses, sigma) with a fifth of the samples spoiled."""
+
+    def apply(error, sigma):
+        bad = torch.arange(len(error)) % 5 == 0
+        if kind == "out_of_range":
+            return error, torch.where(bad, 1000.0, sigma)
+        if kind == "nonfinite_sigma":
+            return error, torch.where(bad, torch.nan, sigma)
+        return torch.where(bad, {"nonfinite_error": torch.inf, "negative_error": -1.0}[kind], error), sigma
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("nonfinite_error", "error NaN or infinite"),
+        ("negative_error", "error below 0"),
+        ("out_of_range", "sigma outside"),
+        ("nonfinite_sigma", "sigma NaN"),
+    ],
+)
+def test_skipped_samples_of_late_are_told_by_cause(tmp_path, kind, words):
+    """2% of the whole run, a fifth of the last ten records: the share told is the latter."""
+    schedule = recorded(tmp_path / "run.jsonl", 1000)
+    assert "Skipped samples" not in warned(tmp_path / "run.jsonl")
+    for _ in range(10 * WINDOW):
+        sigma = schedule.sample(250)
+        error, sigma = spoil(kind)(gaussian_mmse(sigma), sigma)
+        schedule.observe(sigma, error)
+        schedule.step()
+    text = warned(tmp_path / "run.jsonl")["Skipped samples"]
+    assert f"20.0% ({words}" in text
+    assert text.count("%") == 1
+
+
+def test_what_was_recomputed_is_told_and_is_no_other_sample(tmp_path):
+    """Half of what was called is the other half again; 1.2% of the samples are NaN, 0.6% of the calls."""
+    path = tmp_path / "run.jsonl"
+    schedule = recorded(path, 100)
+    schedule.state.counters[0, COUNTERS.index("nonfinite_error")] = recorded_once = 25_600 * 12 // 988
+    schedule.state.counters[0, COUNTERS.index("recomputed")] = 25_600 + recorded_once
+    schedule.history.record(schedule.snapshot())
+    text = warned(path)["Skipped samples"]
+    assert text == (
+        "1.2% (error NaN or infinite: the network diverges, or overflows in low precision), "
+        "100.0% (computed again in backward by activation checkpointing: not recorded there)."
+    )
+
+
+def test_records_from_before_recomputed_samples_were_counted_are_read(tmp_path):
+    path = tmp_path / "run.jsonl"
+    recorded(path, 40)
+    old = path.read_text().replace(',"skipped_recomputed":0', "")
+    assert "recomputed" not in old
+    path.write_text(old)
+    run = read_run(path)
+    assert {entry["skipped_recomputed"] for entry in run.series()[0].entries} == {0}
+    assert "Skipped samples" not in warned(path)
+    assert page_of(run)
+
+
+@pytest.mark.parametrize(("kept", "told"), [(0.7, False), (0.2, True)])
+def test_masks_are_the_callers_choice_up_to_half(tmp_path, kept, told):
+    schedule = inx.InfoNoise(seed=1, history=inx.History(tmp_path / "run.jsonl"), **QUICK)
+    drive(schedule, 150, mask=torch.arange(256) < kept * 256)
+    assert ("Skipped samples" in warned(tmp_path / "run.jsonl")) == told
+
+
+@pytest.mark.parametrize(("std", "options", "words"), [
+    (0.5, {}, None), (1.0, {}, "differ by"), (0.5, {"floor": 0.1}, "ranks 1 run with other options"),
+])  # fmt: skip
+def test_ranks_disagree(tmp_path, std, options, words):
+    recorded(tmp_path / "0.jsonl", 300, rank=0, world=2)
+    recorded(tmp_path / "1.jsonl", 300, lambda s, step: gaussian_mmse(s, std), seed=2, rank=1, world=2, **options)
+    found = warned(tmp_path)
+    assert ("Ranks disagree" in found) == (words is not None)
+    if words:
+        assert words in found["Ranks disagree"]
+
+
+def test_a_rank_that_ends_early_is_told(tmp_path):
+    recorded(tmp_path / "0.jsonl", 300, rank=0, world=2)
+    recorded(tmp_path / "1.jsonl", 240, seed=2, rank=1, world=2)
+    assert "rank 1 ends at step 240, another at 300" in warned(tmp_path)["Ranks disagree"]
+
+
+def test_a_resumed_run_is_told_and_its_later_records_hold(tmp_path):
+    path = tmp_path / "run.jsonl"
+    schedule = recorded(path, 60)
+    schedule.save(tmp_path / "state.pt")
+    drive(schedule, 40)
+    resumed = inx.InfoNoise(seed=9, history=inx.History(path), **QUICK)
+    resumed.load(tmp_path / "state.pt")
+    drive(resumed, 70, seed=5)
+    assert "step 70 follows 100" in warned(path)["Step gaps"]
+    (series,) = read_run(path).series()
+    assert [entry["step"] for entry in series.entries] == list(range(10, 131, 10))
+    last, held = resumed.profile(), series.entries[-1]["profile"]
+    torch.testing.assert_close(torch.tensor(held["density"]).double(), last.density, rtol=1e-5, atol=0)
+
+
+def test_missing_records_and_another_grid_are_told(tmp_path):
+    path = tmp_path / "run.jsonl"
+    schedule = recorded(path, 60)
+    schedule.history = None
+    drive(schedule, 60)
+    schedule.history = inx.History(path)
+    drive(schedule, 60)
+    assert warned(path)["Step gaps"] == "nothing between steps 60 and 130."
+    schedule.save(tmp_path / "state.pt")
+    finer = inx.InfoNoise(seed=9, bins=80, history=inx.History(path), **QUICK)
+    with pytest.warns(UserWarning, match="re-binned"):
+        finer.load(tmp_path / "state.pt")
+    drive(finer, 30)
+    assert "12 record(s) on another grid are not shown" in warned(path)["Step gaps"]
+    assert [record["step"] for record in standing(read_run(path).records[0])] == [190, 200, 210]
+
+
+def test_groups_share_a_line(tmp_path):
+    recorded(tmp_path / "run.jsonl", 40, no_error, batch=2000, groups=3, prior=inx.LogUniform())
+    assert warned(tmp_path / "run.jsonl")["Degenerate profile"].startswith("group 0 (likewise group 1; group 2): ")
+
+
+def test_every_warning_is_in_the_docs():
+    for title in (*RULES, "Ranks disagree", "Step gaps"):
+        assert f"**{title}**" in DOCS.read_text()
