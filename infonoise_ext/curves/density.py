@@ -63,7 +63,8 @@ class Schedule(Protocol):
 
 def as_double(x: Tensor | float) -> Tensor:
     """A float64 tensor of x."""
-    return torch.as_tensor(x, dtype=torch.float64)
+    # A tensor stays where it is: as_tensor would move it to the default device.
+    return x.to(torch.float64) if isinstance(x, Tensor) else torch.tensor(x, dtype=torch.float64)
 
 
 def checked_edges(edges: Tensor) -> Tensor:

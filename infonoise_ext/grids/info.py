@@ -52,7 +52,7 @@ def info_grid(
     edm = edges ** (1 / EDM_RHO)
     edm = (edm - edm[0]) / (edm[-1] - edm[0])
     table = Table.trusted(edges, (1 - blend) * information.cdf + blend * edm)
-    levels = table.level(torch.linspace(1, 0, n, dtype=torch.float64))
+    levels = table.level(torch.linspace(1, 0, n, dtype=torch.float64, device=edges.device))
     levels[-1], levels[0] = edges[0], edges[-1]  # also where the end bins hold nothing
     return to_zero(levels)
 

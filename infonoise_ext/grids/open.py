@@ -57,8 +57,9 @@ def open_grid(source: Source | Mmse | Sequence[Source | Mmse], n: int, order: fl
         profile = profile_of(one, group)
         return table_of(profile.edges, signal_of(profile, "mmse") ** power)
 
-    u = torch.linspace(1, 0, n + 2, dtype=torch.float64)[1:-1]
-    return to_zero(mean_table(source, build).level(u))
+    table = mean_table(source, build)
+    u = torch.linspace(1, 0, n + 2, dtype=torch.float64, device=table.edges.device)[1:-1]
+    return to_zero(table.level(u))
 
 
 def _table_of_mmse(mmse: Mmse, power: float) -> Table:

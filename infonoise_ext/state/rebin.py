@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..ops.schemas import TINY
 from .config import InfoNoiseConfig
+from .table import Table
 
 
 def rebin(
@@ -80,15 +81,10 @@ def _interpolated(mmse: Tensor, old_edges: Tensor, new_edges: Tensor) -> Tensor:
 
 def _resampled(cdf: Tensor, old_edges: Tensor, new_edges: Tensor, floor: float) -> Tensor:
     """The table at the new edges, truncated and renormalised; the floor again if anything is lost."""
-    old, at = old_edges.log(), new_edges.log()
-    k = (torch.bucketize(at, old, right=True) - 1).clamp(0, len(cdf) - 2)
-    value = cdf[k] + (cdf[k + 1] - cdf[k]) * ((at - old[k]) / (old[k + 1] - old[k])).clamp(0, 1)
-    mass, bins = value.diff(), len(at) - 1
+    mass, bins = Table.trusted(old_edges, cdf).mass(new_edges), len(new_edges) - 1
     total = mass.sum()
     share = mass / total if bool(total > 0) else torch.full_like(mass, 1 / bins)
-    outside = at[0] < old[0] - 1e-6 or at[-1] > old[-1] + 1e-6 or not bool(total > 0)
-    if outside:
+    room = 1 + 1e-6
+    if new_edges[0] * room < old_edges[0] or new_edges[-1] > old_edges[-1] * room or not bool(total > 0):
         share = (1 - floor) * share + floor / bins
-    out = torch.cat((torch.zeros(1, dtype=torch.float64), share.cumsum(0).clamp(max=1)))
-    out[-1] = 1.0
-    return out
+    return Table.from_mass(new_edges, share).cdf

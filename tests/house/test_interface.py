@@ -40,6 +40,21 @@ def test_modules_come_with_first_use():
     assert out[7:] == [f"infonoise_ext.{m}" for m in MODULES[:-1]] + ["infonoise_ext.watch.plot"]
 
 
+def test_integrations_come_with_first_use_and_without_their_libraries():
+    code = (
+        "import sys, infonoise_ext as inx\n"
+        "dir(inx.integrations); print(any(m.startswith('infonoise_ext.integrations.') for m in sys.modules))\n"
+        "print(inx.integrations.k_diffusion.density.__name__, inx.integrations.torchcfm.time_of.__name__)\n"
+        "hosts = {'accelerate', 'diffusers', 'flow_matching', 'k_diffusion', 'lightning', 'torchcfm', 'wandb'}\n"
+        "print(len(hosts & set(sys.modules)))"
+    )
+    assert run(code) == ["False", "density", "time_of", "0"]
+    files = {path.stem for path in (Path(inx.__file__).parent / "integrations").glob("[a-z]*.py")}
+    assert set(dir(inx.integrations)) == set(inx.integrations.__all__) == files
+    with pytest.raises(AttributeError, match="no attribute 'host'"):
+        inx.integrations.host  # noqa: B018
+
+
 def test_nothing_compiles_until_something_compiles():
     """Importing torch._dynamo takes seconds."""
     code = (
