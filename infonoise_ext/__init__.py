@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from . import interpolant as interpolant
     from . import oracle as oracle
     from .grids import info_grid, offline_profile, open_grid
-    from .oracle.empirical_bayes import empirical_bayes
+    from .oracle import empirical_bayes
     from .watch import plot as plot
 
 __all__ = [
@@ -59,7 +59,7 @@ __all__ = [
 _LATE_MODULES = {name: f".{name}" for name in ("channel", "grids", "integrations", "interpolant", "oracle")}
 _LATE_MODULES["plot"] = ".watch.plot"
 _LATE_NAMES = {
-    "empirical_bayes": ".oracle.empirical_bayes",
+    "empirical_bayes": ".oracle",
     "info_grid": ".grids",
     "offline_profile": ".grids",
     "open_grid": ".grids",

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 declare -A budget=(
   [observe_kernel]=64 [advance_kernel]=104 [tally_kernel]=64 [place_kernel]=104 [finish_kernel]=96
-  [sample_kernel]=96 [icdf_kernel]=80 [bin_stats_kernel]=40 [refresh_kernel]=96
+  [sample_kernel]=96 [bin_stats_kernel]=40 [refresh_kernel]=96
   [denoising_error_kernel]=64 [denoising_fold_kernel]=40 [denoising_gradient_kernel]=64
 )
 torch=${TORCH_DIR:-$(python3 -c 'import torch; print(torch.__path__[0])')}
@@ -15,15 +15,19 @@ mkdir -p "$build"
 
 failed=0
 architectures=${ARCHITECTURES:-80 90 100}
-for arch in $architectures; do
+compile() {
   nvcc -std=c++17 -O3 -fmad=false -DUSE_CUDA -DTORCH_TARGET_VERSION=0x020a000000000000ULL \
-    -gencode "arch=compute_$arch,code=sm_$arch" -Xcompiler -fPIC -Xptxas -v \
-    -isystem "$torch/include" -Icsrc -c csrc/ops_cuda.cu -o "$build/ops_cuda.sm_$arch.o" 2> "$build/sm_$arch.log" &
+    -gencode "arch=compute_$1,code=sm_$1" -Xcompiler -fPIC -Xptxas -v \
+    -isystem "$torch/include" -Icsrc -c "csrc/cuda/$2.cu" -o "$build/$2.sm_$1.o" 2> "$build/$2.sm_$1.log"
+}
+for arch in $architectures; do
+  { compile "$arch" ops && compile "$arch" loss_ops; } &
   compiler[arch]=$!
 done
 for arch in $architectures; do
-  wait "${compiler[arch]}" || { cat "$build/sm_$arch.log"; exit 1; }
-  if grep -E '[1-9][0-9]* bytes (stack frame|spill)' "$build/sm_$arch.log"; then failed=1; fi
+  logs=("$build"/{ops,loss_ops}."sm_$arch.log")
+  wait "${compiler[arch]}" || { cat "${logs[@]}"; exit 1; }
+  if grep -E '[1-9][0-9]* bytes (stack frame|spill)' "${logs[@]}"; then failed=1; fi
   seen=0
   while read -r kernel registers; do
     seen=$((seen + 1))
@@ -36,7 +40,7 @@ for arch in $architectures; do
   done < <(awk '
     /Function properties for/ { kernel = match($0, /[a-z_]+_kernel/) ? substr($0, RSTART, RLENGTH) : "" }
     /Used [0-9]+ registers/ && kernel { match($0, /Used [0-9]+/); print kernel, substr($0, RSTART + 5, RLENGTH - 5) }
-  ' "$build/sm_$arch.log" | sort)
+  ' "${logs[@]}" | sort)
   if ((seen != ${#budget[@]})); then
     echo "sm_$arch: ${#budget[@]} kernels have a budget, but ptxas reported $seen"
     failed=1

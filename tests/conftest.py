@@ -3,11 +3,12 @@ import importlib.util
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from support import ROOT
-from support.emulated import plant, pybind11_dir
+from support.emulated import pybind11_dir
 
 try:
     from hypothesis import settings
@@ -57,11 +58,10 @@ def built(*names):
     build.mkdir(parents=True, exist_ok=True)
     with (build / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        plant(ROOT / "csrc", build / "planted")
         configure = [
             "cmake", "-S", str(ROOT), "-B", str(build), "-G", "Ninja", "-DINFONOISE_TESTS=ON",
             f"-Dpybind11_DIR={pybind11_dir()}", f"-DPython_EXECUTABLE={sys.executable}",
-            f"-DINFONOISE_OUTPUT_DIR={build}",
+            f"-DINFONOISE_TORCH_DIR={Path(torch.__file__).parent}", f"-DINFONOISE_OUTPUT_DIR={build}",
         ]  # fmt: skip
         subprocess.run(configure, check=True, capture_output=True)
         subprocess.run(["cmake", "--build", str(build), "--target", *names], check=True, capture_output=True)
@@ -75,24 +75,18 @@ def built(*names):
 
 @pytest.fixture(scope="session")
 def native():
-    """`csrc/core.h` in Python."""
+    """`csrc/core` in Python."""
     return built("_native")[0]
 
 
 @pytest.fixture(scope="session")
-def emulations():
-    """The CUDA kernels on CPU tensors, and a copy of them with bugs."""
-    return built("_emulated", "_planted")
-
-
-@pytest.fixture(scope="session")
-def emulated(emulations):
+def emulated():
     """The CUDA kernels on CPU tensors."""
-    return emulations[0]
+    return built("_emulated")[0]
 
 
 @pytest.fixture
-def planted(emulations):
+def planted(emulated):
     """The CUDA kernels with bugs; `plant(name)` wakes one."""
-    yield emulations[1]
-    emulations[1].plant("")
+    yield emulated
+    emulated.plant("")

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..curves.arguments import choice, number, refuse
+
 PREDICTIONS = ("x0", "eps", "v", "velocity", "edm_f")
 
 
@@ -59,11 +61,9 @@ class Channel(ABC):
             ValueError: noise has another shape than x0, or sigma is neither [B] nor scalar.
         """
         if noise.shape != x0.shape:
-            shapes = f"{tuple(x0.shape)}, got {tuple(noise.shape)}"
-            raise ValueError(f"noise must have the shape of x0, {shapes}")
+            refuse("the shape of noise", list(noise.shape), f"that of x0, {list(x0.shape)}")
         if sigma.ndim > 0 and sigma.shape != x0.shape[:1]:
-            shapes = f"{tuple(x0.shape[:1])}, got {tuple(sigma.shape)}"
-            raise ValueError(f"sigma must be a scalar tensor or have shape {shapes}")
+            refuse("the shape of sigma", list(sigma.shape), f"{list(x0.shape[:1])} or that of a scalar")
         a, b = self.scales(sigma.reshape(sigma.shape + (1,) * (x0.ndim - sigma.ndim)))
         return (a * x0 + b * noise).to(x0.dtype)
 
@@ -134,9 +134,7 @@ class Flow(Channel):
     time: str
 
     def __post_init__(self) -> None:
-        """Check the arguments."""
-        if self.time not in ("noise", "data"):
-            raise ValueError(f"time must be 'noise' or 'data', got {self.time!r}")
+        choice("time", self.time, ("noise", "data"))
 
     def sigma(self, t: Tensor) -> Tensor:
         """Return t / (1 - t), or (1 - t) / t where t = 1 is data."""
@@ -191,9 +189,8 @@ def clean_error(error: Tensor, sigma: Tensor, prediction: str, sigma_data: float
         InfoNoise (arXiv 2602.18647) takes the x0 error; EDM (arXiv 2206.00364) Table 1 for c_out.
     """
     if sigma.ndim > 0 and sigma.shape != error.shape:
-        shapes = f"{tuple(error.shape)}, got {tuple(sigma.shape)}"
-        raise ValueError(f"sigma must be a scalar tensor or have the shape of error, {shapes}")
-    return wide(error) * _factor(wide(sigma), prediction, sigma_data)
+        refuse("the shape of sigma", list(sigma.shape), f"that of error, {list(error.shape)}, or of a scalar")
+    return wide(error) * _factor(wide(sigma), choice("prediction", prediction, PREDICTIONS), sigma_data)
 
 
 def _factor(sigma: Tensor, prediction: str, sigma_data: float | None) -> Tensor:
@@ -205,8 +202,5 @@ def _factor(sigma: Tensor, prediction: str, sigma_data: float | None) -> Tensor:
         return sigma.square() / (1.0 + sigma.square())
     if prediction == "velocity":
         return (sigma / (1.0 + sigma)).square()
-    if prediction != "edm_f":
-        raise ValueError(f"prediction must be one of {PREDICTIONS}, got {prediction!r}")
-    if sigma_data is None or not 0.0 < sigma_data < math.inf:
-        raise ValueError(f"sigma_data must be a finite number above 0, got {sigma_data!r}")
+    sigma_data = number("sigma_data", sigma_data, above=0)
     return sigma.square() * sigma_data**2 / (sigma.square() + sigma_data**2)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ..curves.arguments import choice, number, refuse, whole
 from ..curves.density import Schedule
 from .channel import Flow, sigma_from_alpha_bar
 
@@ -46,18 +47,18 @@ class SigmaTable:
     def __init__(self, sigmas: Tensor, device: torch.device | str | None = None) -> None:
         levels = torch.as_tensor(sigmas).detach().to("cpu", torch.float64)
         if levels.ndim != 1 or int(torch.isfinite(levels).sum()) < 2:
-            raise ValueError(f"sigmas must have shape [N] with 2 finite entries or more, got {tuple(levels.shape)}")
+            refuse("sigmas", levels.tolist(), "[N] levels, of which 2 or more are finite")
         if not bool((levels > 0).all()):
             j = int((~(levels > 0)).nonzero()[0])
-            raise ValueError(f"sigmas must be above 0, for a clean sample teaches nothing; sigmas[{j}] is {levels[j]}")
+            refuse(f"sigmas[{j}]", float(levels[j]), "above 0, since a clean sample teaches nothing")
         self._descending = bool(levels[0] > levels[-1])
         ascending = levels.flip(0) if self._descending else levels
         logs = _placed(ascending.log())
         rising = logs.diff() > _RESOLUTION
         if not bool(rising.all()):
             j = int((~rising).nonzero()[0])
-            pair = f"{ascending[j]} and {ascending[j + 1]}"
-            raise ValueError(f"sigmas must go strictly one way, in steps float32 resolves; two in turn are {pair}")
+            pair = ascending[j : j + 2].tolist()
+            refuse("a pair in sigmas", pair, "ordered as the others and further apart than float32 resolves")
         self.sigma_min = float(ascending[0].float())
         self.sigma_max = float(ascending[torch.isfinite(ascending)][-1].float())
         self.sigmas = levels.float()
@@ -96,12 +97,8 @@ class SigmaTable:
         Source:
             SD3 (arXiv 2403.03206) Eq. 23.
         """
-        if first not in ("noise", "data"):
-            raise ValueError(f"first must be 'noise' or 'data', got {first!r}")
-        if steps < 3:
-            raise ValueError(f"steps must be at least 3, got {steps}")
-        if not shift > 0:
-            raise ValueError(f"shift must be above 0, got {shift}")
+        choice("first", first, ("noise", "data"))
+        steps, shift = whole("steps", steps, least=3), number("shift", shift, above=0)
         times = torch.arange(1, steps + 1, dtype=torch.float64) / steps
         sigmas = shift * Flow("noise").sigma(times)
         return cls(sigmas.flip(0) if first == "noise" else sigmas, device)

@@ -15,6 +15,8 @@ from importlib.resources import files
 import torch
 from torch import Tensor
 
+from ..curves.arguments import refuse
+
 LENGTH = 32
 LETTERS = "ACGT"
 BACKGROUND = (0.3, 0.2, 0.2, 0.3)
@@ -67,7 +69,7 @@ class DNAGrammar:
                 self.slots.append((name, start))
                 rows.append(row)
         if not rows:
-            raise ValueError(f"length must hold at least one motif, got {length}")
+            refuse("length", length, "that of one motif or more")
         self.table = torch.stack(rows)
         self.background = background
         self.marginal = self.table.mean(0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -55,3 +55,22 @@ def info_grid(
     levels = table.level(torch.linspace(1, 0, n, dtype=torch.float64))
     levels[-1], levels[0] = edges[0], edges[-1]  # also where the end bins hold nothing
     return to_zero(levels)
+
+
+def info_times(source: Source, n: int, time_of: Callable[[Tensor], Tensor]) -> Tensor:
+    """`info_grid` in a time that runs from 0 at pure noise to 1 at the data.
+
+    Args:
+        source: as of `info_grid`.
+        n: number of steps, at least 1.
+        time_of: noise levels [m], float32 and descending, to times [m].
+
+    Returns:
+        [n + 1] float32 ascending from exactly 0 to exactly 1.
+
+    Raises:
+        OSError: as `info_grid`.
+        ValueError: as `info_grid`.
+    """
+    inner = time_of(info_grid(source, n)[1:-1])
+    return torch.cat((inner.new_zeros(1), inner, inner.new_ones(1)))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
+from ..curves.arguments import choice, refuse, whole
 from ..ops.checks import FLOATS
 from ..state.config import InfoNoiseConfig
 from ..state.profile import Profile, mean_and_error
@@ -87,15 +88,14 @@ def offline_profile(
             whose result has another shape or, at the level named, NaN or infinity.
     """
     edges, levels = _levels(sigmas, sigma_min, sigma_max)
-    if error not in ERRORS:
-        raise ValueError(f"error is {error!r}, but must be one of {ERRORS}")
+    choice("error", error, ERRORS)
     basis = None if features is None else checked_basis(features)
     moments = torch.zeros(1 if basis is None else 2, len(levels), 3, dtype=torch.float64, device="cpu")
     with _evaluating(net):
         for x0 in _bar(_batches(data, batch_size), progress):
             moments += _moments(_errors(net, _checked(x0), levels.tolist(), basis, generator, error == "mean"))
     if not moments[0, 0, 0]:
-        raise ValueError("data holds no samples")
+        refuse("the number of samples in data", 0, "at least 1")
     profiles = [
         Profile.from_mmse(edges, levels, mmse, deviation, n) for n, mmse, deviation in map(mean_and_error, moments)
     ]
@@ -110,7 +110,8 @@ def _levels(sigmas: Levels, sigma_min: float | None, sigma_max: float | None) ->
         bins = {} if sigmas is None else {"bins": sigmas}
         return edges_and_centres(InfoNoiseConfig().with_options(given | bins))
     if given:
-        raise ValueError(f"{next(iter(given))} is given, but sigmas are the levels themselves")
+        name, value = next(iter(given.items()))
+        refuse(name, value, "None where sigmas are the levels themselves")
     levels = torch.as_tensor(sigmas, dtype=torch.float64, device="cpu")
     return _edges_around(levels), levels
 
@@ -118,20 +119,19 @@ def _levels(sigmas: Levels, sigma_min: float | None, sigma_max: float | None) ->
 def _edges_around(levels: Tensor) -> Tensor:
     logs = levels.log()
     if levels.dim() != 1 or len(levels) < 2 or not bool(logs.isfinite().all() & (logs.diff() > 0).all()):
-        raise ValueError(f"sigmas must be 2 or more numbers that ascend from above 0, got {levels.tolist()}")
+        refuse("sigmas", levels.tolist(), "2 or more finite numbers that ascend from above 0")
     steps = logs.diff()
     width = steps.mean()
     if bool(((steps - width).abs() > _UNEVEN * width).any()):
-        between = f"steps between {float(steps.min()):.4g} and {float(steps.max()):.4g}"
-        raise ValueError(f"sigmas must be uniform in log sigma, as those of torch.logspace are, got {between}")
+        between = [float(f"{float(step):.4g}") for step in (steps.min(), steps.max())]
+        refuse("the range of steps in log sigmas", between, "one number: uniform, as those of torch.logspace are")
     return torch.cat((logs - width / 2, logs[-1:] + width / 2)).exp()
 
 
 def _batches(data: Data, batch_size: int) -> Iterable[Any]:
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}, but must be at least 1")
+    batch_size = whole("batch_size", batch_size, least=1)
     if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
-        raise ValueError(f"data is a {type(data).__name__} of single samples: give a DataLoader of it, or a tensor")
+        refuse("data", type(data).__name__, "batches: give a DataLoader of these single samples, or a tensor")
     if isinstance(data, Tensor):
         return data.split(batch_size) if data.dim() else [data]
     return data
@@ -140,11 +140,11 @@ def _batches(data: Data, batch_size: int) -> Iterable[Any]:
 def _checked(batch: Any) -> Tensor:
     x0 = batch[0] if isinstance(batch, tuple | list) and batch else batch
     if not isinstance(x0, Tensor):
-        raise ValueError(f"data must give tensors, or tuples or lists that begin with one, got {type(x0).__name__}")
+        refuse("a batch of data", type(x0).__name__, "a tensor, or a tuple or list that begins with one")
     if x0.dtype not in FLOATS or x0.dim() == 0 or 0 in x0.shape[1:]:
-        raise ValueError(f"data must be floating samples [B, ...] with elements, got {x0.dtype} {list(x0.shape)}")
+        refuse("a batch of data", f"{x0.dtype} {list(x0.shape)}", "floating samples [B, ...] with elements")
     if not bool(x0.isfinite().all()):
-        raise ValueError("data holds NaN or infinity")
+        refuse("data", "NaN or infinity somewhere", "finite")
     return x0
 
 
@@ -161,7 +161,7 @@ def _errors(
     bad = ~errors.isfinite().all(0)  # [K, B]
     if bool(bad.any()):
         k = int(bad.any(1).nonzero()[0])
-        raise ValueError(f"net gave NaN or infinity at sigma = {levels[k]:.6g}, for {int(bad[k].sum())} of {len(x0)}")
+        refuse(f"net(y, {levels[k]:.6g})", f"NaN or infinity for {int(bad[k].sum())} of {len(x0)} samples", "finite")
     return errors / x0.shape[1:].numel() if mean else errors
 
 
@@ -173,7 +173,7 @@ def _error_at(
     denoised = net((clean + level * eps).to(dtype), sigma)
     if not isinstance(denoised, Tensor) or denoised.shape != clean.shape:
         got = list(denoised.shape) if isinstance(denoised, Tensor) else type(denoised).__name__
-        raise ValueError(f"net must return a tensor of y's shape, {list(clean.shape)}, got {got}")
+        refuse("net(y, sigma)", got, f"a tensor of y's shape, {list(clean.shape)}")
     with torch.autocast(clean.device.type, enabled=False):
         return _parts((denoised.to(clean.dtype) - clean).flatten(1), basis)
 
@@ -183,7 +183,7 @@ def _parts(wrong: Tensor, basis: Tensor | None) -> Tensor:
     if basis is None:
         return wrong.square().sum(1).unsqueeze(0)
     if len(basis) != wrong.shape[1]:
-        raise ValueError(f"features has {len(basis)} rows, but a sample has {wrong.shape[1]} elements")
+        refuse("the number of rows of features", len(basis), f"{wrong.shape[1]}, the elements of a sample")
     along = wrong @ basis
     return torch.stack((along.square().sum(1), (wrong - along @ basis.T).square().sum(1)))
 

@@ -1,1 +1,41 @@
-"""One file per host library; each imports its library when it is used, and none is imported from here."""
+"""One module per host library, loaded at first use; each imports its library when that is needed."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import accelerate as accelerate
+    from . import diffusers as diffusers
+    from . import edm as edm
+    from . import flow_matching as flow_matching
+    from . import k_diffusion as k_diffusion
+    from . import lightning as lightning
+    from . import loggers as loggers
+    from . import lucidrains as lucidrains
+    from . import physicsnemo as physicsnemo
+    from . import torchcfm as torchcfm
+
+__all__ = [
+    "accelerate",
+    "diffusers",
+    "edm",
+    "flow_matching",
+    "k_diffusion",
+    "lightning",
+    "loggers",
+    "lucidrains",
+    "physicsnemo",
+    "torchcfm",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """The module of a host."""
+    if name in __all__:
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The hosts."""
+    return sorted(__all__)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import InfoNoise
+from ..curves.arguments import refuse
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -27,9 +28,6 @@ def attach(accelerator: Accelerator, schedule: InfoNoise) -> InfoNoise:
         ValueError: the schedule was made for another number of processes.
     """
     if schedule.world != accelerator.num_processes:
-        raise ValueError(
-            f"schedule was made for {schedule.world} processes, but the accelerator has {accelerator.num_processes}: "
-            "make the Accelerator first"
-        )
+        refuse("schedule.world", schedule.world, f"{accelerator.num_processes}: make the Accelerator first")
     accelerator.register_for_checkpointing(schedule)
     return schedule.to(accelerator.device)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..channel import Flow, SigmaTable, clean_error
+from ..curves.arguments import choice, refuse
 from ..curves.density import Schedule
 
 PREDICTIONS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0", "flow_prediction": "velocity"}
@@ -57,11 +58,8 @@ def pipeline_sigmas(scheduler: Any, sigmas: Tensor) -> Any:
         a NumPy array, or a tensor for EDMEuler.
     """
     if scheduler.config.get("use_dynamic_shifting"):
-        name = type(scheduler).__name__
-        raise ValueError(
-            f"{name} has use_dynamic_shifting, and the pipeline would shift the sigmas: replace it by "
-            f"{name}.from_config(scheduler.config, use_dynamic_shifting=False, shift=1.0)"
-        )
+        fix = f"{type(scheduler).__name__}.from_config(scheduler.config, use_dynamic_shifting=False, shift=1.0)"
+        refuse("use_dynamic_shifting", True, f"False, else the pipeline shifts the sigmas: use {fix}")
     return _set(copy.deepcopy(scheduler), sigmas, None)
 
 
@@ -77,12 +75,12 @@ def sigma_table(scheduler: Any, device: torch.device | str | None = None) -> Sig
     config = scheduler.config
     if hasattr(scheduler, "set_shift"):
         if len(scheduler.sigmas) != config.num_train_timesteps:
-            name = type(scheduler).__name__
-            raise ValueError(f"{name} holds inference steps: take a fresh one, {name}.from_config(scheduler.config)")
+            fix = f"{type(scheduler).__name__}.from_config(scheduler.config)"
+            refuse("scheduler", "one with inference steps", f"fresh: {fix}")
         return SigmaTable(Flow("noise").sigma(scheduler.sigmas.double()), device)
     if hasattr(scheduler, "alphas_cumprod") and not config.get("use_flow_sigmas"):
         return SigmaTable.from_alphas_cumprod(scheduler.alphas_cumprod, device)
-    raise ValueError(f"{type(scheduler).__name__} has no training table: it is made for sampling or continuous sigma")
+    refuse("scheduler", type(scheduler).__name__, "one with a training table, which those of continuous sigma lack")
 
 
 def density(schedule: Schedule, table: SigmaTable) -> Callable[..., Tensor]:
@@ -115,7 +113,7 @@ def density(schedule: Schedule, table: SigmaTable) -> Callable[..., Tensor]:
 
 
 def observe(
-    schedule: Any, sigma: Tensor, model_pred: Tensor, target: Tensor, prediction_type: str, **options: Any
+    schedule: Schedule, sigma: Tensor, model_pred: Tensor, target: Tensor, prediction_type: str, **options: Any
 ) -> None:
     """Record the unweighted error of a batch, from the prediction and target the scripts compute.
 
@@ -131,12 +129,9 @@ def observe(
     Raises:
         ValueError: an unknown prediction_type, or shapes that do not fit.
     """
-    if prediction_type not in PREDICTIONS:
-        raise ValueError(f"prediction_type must be one of {tuple(PREDICTIONS)}, got {prediction_type!r}")
+    choice("prediction_type", prediction_type, tuple(PREDICTIONS))
     if model_pred.shape != target.shape:
-        raise ValueError(
-            f"target must have the shape of model_pred, {tuple(model_pred.shape)}, got {tuple(target.shape)}"
-        )
+        refuse("the shape of target", list(target.shape), f"that of model_pred, {list(model_pred.shape)}")
     error = (model_pred.detach().float() - target.detach().float()).square().flatten(1).mean(1).to(sigma.device)
     schedule.observe(sigma, clean_error(error, sigma, PREDICTIONS[prediction_type]), **options)
 
@@ -145,10 +140,10 @@ def _set(scheduler: Any, sigmas: Tensor, device: torch.device | str | None) -> A
     """Set the sigmas, check that they are there, and return what `set_timesteps` was given."""
     name, grid = type(scheduler).__name__, sigmas.detach().to("cpu", torch.float64)
     if grid.ndim != 1 or len(grid) < 2 or grid[-1] != 0 or not bool((grid.diff() < 0).all() & grid.isfinite().all()):
-        raise ValueError(f"sigmas must be finite, descend and end in 0, got {grid.tolist()}")
+        refuse("sigmas", grid.tolist(), "finite numbers that descend and end in 0")
     parameters = inspect.signature(scheduler.set_timesteps).parameters
     if "sigmas" not in parameters:
-        raise ValueError(f"{name}.set_timesteps takes no sigmas; EulerDiscreteScheduler, for one, does")
+        refuse("scheduler", name, "one whose set_timesteps takes sigmas, such as EulerDiscreteScheduler")
     wanted, given = _argument(scheduler, grid)
     neutral = {}
     if scheduler.config.get("use_dynamic_shifting"):
@@ -157,7 +152,7 @@ def _set(scheduler: Any, sigmas: Tensor, device: torch.device | str | None) -> A
     got = scheduler.sigmas.detach().to("cpu", torch.float64)
     if got.shape != wanted.shape or not torch.allclose(got, wanted, rtol=_TOLERANCE, atol=0.0):
         config = {key: scheduler.config[key] for key in _REMAPS if scheduler.config.get(key)}
-        raise ValueError(f"{name} re-mapped the sigmas {wanted.tolist()} to {got.tolist()}; its config has {config}")
+        refuse(f"{name}.sigmas", got.tolist(), f"the grid {wanted.tolist()}; its config re-maps it: {config}")
     return given
 
 
@@ -166,7 +161,7 @@ def _argument(scheduler: Any, grid: Tensor) -> tuple[Tensor, Any]:
     name, config, top = type(scheduler).__name__, scheduler.config, float(grid[0])
     if "sigma_schedule" in config:  # EDM: a ramp that its own rho re-maps, from noise of its own sigma_max
         if abs(top / config.sigma_max - 1) > _EDGE:
-            raise ValueError(f"sigmas must start at {name}'s sigma_max = {config.sigma_max}, got {top:.6g}")
+            refuse("sigmas[0]", top, f"{name}'s sigma_max = {config.sigma_max}")
         low, high = config.sigma_min ** (1 / config.rho), config.sigma_max ** (1 / config.rho)
         return grid, (grid[:-1] ** (1 / config.rho) - high) / (low - high)
     if hasattr(scheduler, "set_shift") or config.get("use_flow_sigmas"):
@@ -174,7 +169,7 @@ def _argument(scheduler: Any, grid: Tensor) -> tuple[Tensor, Any]:
         time = Flow("noise").time_of
         return time(grid), time(grid[:-1] / shift).numpy()  # a shift multiplies sigma = t / (1 - t)
     if "timestep_type" not in config:
-        raise ValueError(f"{name} takes no sigmas unless it is made with use_flow_sigmas=True, or is not known here")
+        refuse("scheduler", name, "one that is known here, or made with use_flow_sigmas=True")
     if config.timestep_type == "discrete":
         _in_table(grid[:-1], sigma_table(scheduler), name)
     return grid, np.asarray(grid)
@@ -183,5 +178,5 @@ def _argument(scheduler: Any, grid: Tensor) -> tuple[Tensor, Any]:
 def _in_table(sigmas: Tensor, table: SigmaTable, name: str) -> None:
     low, high, top, bottom = table.sigma_min, table.sigma_max, float(sigmas[0]), float(sigmas[-1])
     if top > high * (1 + _EDGE) or bottom < low * (1 - _EDGE):  # there the timestep would clamp
-        trained = f"[{low:.6g}, {high:.6g}] that {name} was trained on"
-        raise ValueError(f"sigmas must lie in the range {trained}, got [{bottom:.6g}, {top:.6g}]")
+        trained = f"inside of [{low:.6g}, {high:.6g}], which {name} was trained on"
+        refuse("the range of sigmas", [bottom, top], trained)

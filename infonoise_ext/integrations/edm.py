@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..curves.arguments import refuse
+from ..curves.density import Density
 from ..curves.weights import EDMWeight
 from ..schedule import InfoNoise
 
@@ -15,10 +17,10 @@ from ..schedule import InfoNoise
 class _Loss:
     """What both losses share: the draw, the weighted error with its record, and the schedule's state."""
 
-    def __init__(self, schedule: Any = None, sigma_data: float = 0.5) -> None:
-        self.schedule = InfoNoise(weight=EDMWeight(sigma_data)) if schedule is None else schedule
+    def __init__(self, schedule: InfoNoise | Density | None = None, sigma_data: float = 0.5) -> None:
+        self.schedule: InfoNoise | Density = InfoNoise(weight=EDMWeight(sigma_data)) if schedule is None else schedule
         if not isinstance(self.schedule.weight, EDMWeight):
-            raise ValueError(f"schedule.weight must be an EDMWeight, EDM's loss weight, got {self.schedule.weight!r}")
+            refuse("schedule.weight", self.schedule.weight, "an EDMWeight, EDM's loss weight")
 
     def _corrupt(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Noisy images, and their sigma [B, 1, ...]."""
@@ -31,8 +33,7 @@ class _Loss:
         """w(sigma) (D - images)^2, of images' shape; its unweighted mean over elements is recorded."""
         squared = (denoised - images).float().square()
         self.schedule.observe(sigma.flatten(), squared.detach().flatten(1).mean(1))
-        weighted: Tensor = self.schedule.weight(sigma) * squared
-        return weighted
+        return self.schedule.weight(sigma) * squared
 
     def state_dict(self) -> dict[str, Any]:
         """The schedule's."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from .. import InfoNoise, Profile, info_grid
+from ..grids.info import info_times
+from ..grids.source import Source
 
 _LAST = 1 - 2**-24
 """The last float32 before 1, where some schedulers' velocity is infinite."""
@@ -50,11 +50,11 @@ def clean_error(scheduler: Any, error: Tensor, sigma: Tensor) -> Tensor:
     return error.double() / per_x1.square()
 
 
-def time_grid(source: InfoNoise | Profile, scheduler: Any, n: int) -> Tensor:
+def time_grid(source: Source, scheduler: Any, n: int) -> Tensor:
     """`info_grid` in the path's time, for `ODESolver.sample(..., step_size=None, time_grid=...)`.
 
     Args:
-        source: a schedule, or its `profile()`.
+        source: a schedule, its `profile()`, or a file; as of `info_grid`.
         scheduler: of the path.
         n: number of steps, at least 1.
 
@@ -64,5 +64,4 @@ def time_grid(source: InfoNoise | Profile, scheduler: Any, n: int) -> Tensor:
     Raises:
         ValueError: as `info_grid`.
     """
-    inner = time_of(scheduler, info_grid(source, n)[1:-1])
-    return torch.cat((torch.zeros(1), inner, torch.ones(1)))
+    return info_times(source, n, lambda sigma: time_of(scheduler, sigma))

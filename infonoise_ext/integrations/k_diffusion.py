@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from ..channel import clean_error
+from ..curves.arguments import refuse
+from ..curves.density import Schedule
 from ..curves.weights import EDMWeight
-from ..grids import info_grid
-from ..grids.source import HasProfile
-from ..state.profile import Profile
+from ..grids import Source, info_grid
 
 
-def density(schedule: Any) -> Callable[..., Tensor]:
+def density(schedule: Schedule) -> Callable[..., Tensor]:
     """A `sample_density`, as `K.config.make_sample_density` returns one.
 
     Inside `K.utils.enable_stratified` it draws the strata that k-diffusion asks for, from torch's
@@ -33,7 +33,7 @@ def density(schedule: Any) -> Callable[..., Tensor]:
         shape = torch.Size(shape)
         utils = sys.modules.get("k_diffusion.utils")  # nothing is stratified where it was never imported
         if utils is None or getattr(utils.stratified_settings, "disable", True):
-            sigma: Tensor = schedule.sample(shape.numel()).view(shape)
+            sigma = schedule.sample(shape.numel()).view(shape)
         else:
             u = utils.stratified_with_settings(shape, device=device, dtype=torch.float64)
             sigma = schedule.table().level(u.clamp(min=2.0**-54))
@@ -42,7 +42,7 @@ def density(schedule: Any) -> Callable[..., Tensor]:
     return sample_density
 
 
-def get_sigmas_info(schedule: HasProfile | Profile, n: int, device: torch.device | str = "cpu") -> Tensor:
+def get_sigmas_info(schedule: Source, n: int, device: torch.device | str = "cpu") -> Tensor:
     """`info_grid` under the conventions of `K.sampling.get_sigmas_karras`.
 
     Returns:
@@ -65,7 +65,7 @@ def loss_weight(denoiser: Any) -> Callable[[Tensor], Tensor]:
     return lambda sigma: denoiser.weighting(sigma) * edm(sigma)
 
 
-def observe_losses(schedule: Any, denoiser: Any, losses: Tensor, sigma: Tensor, **options: Any) -> None:
+def observe_losses(schedule: Schedule, denoiser: Any, losses: Tensor, sigma: Tensor, **options: Any) -> None:
     """Record what `denoiser.loss(reals, noise, sigma)` returned, freed of its weight.
 
     Args:
@@ -86,7 +86,5 @@ def observe_losses(schedule: Any, denoiser: Any, losses: Tensor, sigma: Tensor, 
 def _check(denoiser: Any) -> None:
     plain = type(denoiser).loss.__qualname__ == "Denoiser.loss" and denoiser.scales == 1
     if not plain:
-        raise ValueError(
-            "denoiser must be a K.layers.Denoiser with scales=1: the loss of "
-            f"{type(denoiser).__name__} with scales={getattr(denoiser, 'scales', None)} is no weighted squared error"
-        )
+        found = f"{type(denoiser).__name__} with scales={getattr(denoiser, 'scales', None)}"
+        refuse("denoiser", found, "a K.layers.Denoiser with scales=1: else its loss is no weighted squared error")

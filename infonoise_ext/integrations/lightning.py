@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import InfoNoise
+from ..curves.arguments import refuse, whole
 from ..watch.plot import schedule_figure
 
 try:
@@ -44,11 +45,9 @@ class InfoNoiseCallback(Callback):
         name: str = "schedule",
     ) -> None:
         super().__init__()
-        for argument, every in {"log_every": log_every, "figure_every": figure_every}.items():
-            if every < 0:
-                raise ValueError(f"{argument} is {every}, but must be at least 0")
-        self._given = schedule
-        self.log_every, self.figure_every, self.name = log_every, figure_every, name
+        self._given, self.name = schedule, name
+        self.log_every = whole("log_every", log_every, least=0)
+        self.figure_every = whole("figure_every", figure_every, least=0)
         self._seen = 0
 
     @property
@@ -62,10 +61,8 @@ class InfoNoiseCallback(Callback):
             self._given = self._given()
         self.schedule = self._given
         if self.schedule.world != trainer.world_size:
-            raise ValueError(
-                f"schedule was made for {self.schedule.world} processes, but the Trainer has {trainer.world_size}: "
-                "give InfoNoiseCallback a function that makes it, which is called once the processes are known"
-            )
+            allowed = f"{trainer.world_size}: give a function that makes it once the processes are known"
+            refuse("schedule.world", self.schedule.world, allowed)
         if self.schedule.device != trainer.strategy.root_device:
             self.schedule.to(trainer.strategy.root_device)
         setattr(pl_module, self.name, self.schedule)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from .. import Density, InfoNoise, Profile
+from ..curves.arguments import refuse
 
 MAX_BUCKETS = 512  # what wandb.Histogram takes
 
@@ -56,7 +57,7 @@ def log(target: Any, schedule: InfoNoise | Density, step: int, name: str = "info
     elif callable(target):
         target(numbers, step=step)
     else:
-        raise ValueError(f"target is {target!r}, but must be a SummaryWriter, a W&B run, a dictionary or a callable")
+        refuse("target", target, "a SummaryWriter, a W&B run, a dictionary or a callable")
 
 
 def _groups(schedule: InfoNoise | Density, name: str) -> dict[str, int]:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
-from .. import EDMWeight, InfoNoise, Profile, clean_error, info_grid
+from .. import EDMWeight, InfoNoise, Profile, SigmaTable, clean_error
+from ..curves.arguments import refuse
+from ..curves.density import Schedule
+from ..grids import Source, info_grid
+from ..grids.source import profile_of
 
 _PREDICTIONS = {"pred_noise": "eps", "pred_x0": "x0", "pred_v": "v"}
+_tables: WeakKeyDictionary[Any, SigmaTable] = WeakKeyDictionary()
 
 
 def make_schedule(diffusion: Any, **options: Any) -> InfoNoise:
@@ -22,10 +28,11 @@ def make_schedule(diffusion: Any, **options: Any) -> InfoNoise:
     """
     own: dict[str, Any] = {"device": diffusion.device}
     if _is_table(diffusion):
-        table = _levels(diffusion)
+        levels = _levels(diffusion)
+        table = SigmaTable(levels)
         # `loss_weight` multiplies the error of what is predicted; the schedule's, that of the clean sample.
-        factor = clean_error(torch.ones_like(table), table, _PREDICTIONS[diffusion.objective])
-        own |= {"sigma_min": float(table[0]), "sigma_max": float(table[-1])}
+        factor = clean_error(torch.ones_like(levels), levels, _PREDICTIONS[diffusion.objective])
+        own |= {"sigma_min": table.sigma_min, "sigma_max": table.sigma_max}
         own["weight"] = partial(_table_weight, table, diffusion.loss_weight / factor)
     else:
         own |= {"sigma_min": diffusion.sigma_min, "sigma_max": diffusion.sigma_max}
@@ -33,7 +40,7 @@ def make_schedule(diffusion: Any, **options: Any) -> InfoNoise:
     return InfoNoise(**(own | options))
 
 
-def loss(diffusion: Any, images: Tensor, schedule: InfoNoise, **options: Any) -> Tensor:
+def loss(diffusion: Any, images: Tensor, schedule: Schedule, **options: Any) -> Tensor:
     """`diffusion(images)` at the schedule's noise levels, which the schedule learns from.
 
     Args:
@@ -55,16 +62,15 @@ def loss(diffusion: Any, images: Tensor, schedule: InfoNoise, **options: Any) ->
         schedule.observe(sigma, losses / diffusion.loss_weight(sigma))
         return losses.mean()
     if diffusion.offset_noise_strength or diffusion.immiscible:
-        raise ValueError("diffusion has offset_noise_strength or immiscible, but the noise must be plain Gaussian")
-    table = _levels(diffusion)
-    times = _nearest(table, sigma)
+        refuse("diffusion", "one with offset_noise_strength or immiscible", "one whose noise is plain Gaussian")
+    times, level = _table(diffusion).snap(sigma)
     losses = diffusion(images, times=times, loss_reduction="none", **options)
     error = losses / diffusion.loss_weight[times]
-    schedule.observe(table[times], clean_error(error, table[times], _PREDICTIONS[diffusion.objective]))
+    schedule.observe(level, clean_error(error, level, _PREDICTIONS[diffusion.objective]))
     return losses.mean()
 
 
-def use_info_grid(diffusion: Any, source: InfoNoise | Profile) -> None:
+def use_info_grid(diffusion: Any, source: Source) -> None:
     """Let an `ElucidatedDiffusion` sample on `info_grid` instead of its rho = 7 grid.
 
     Replaces `sample_schedule` of this one object, for `sample` and `sample_using_dpmpp`; delete the
@@ -72,14 +78,14 @@ def use_info_grid(diffusion: Any, source: InfoNoise | Profile) -> None:
 
     Args:
         diffusion: an `ElucidatedDiffusion`.
-        source: a schedule, or its `profile()`: what it knows now is what counts.
+        source: a schedule, its `profile()`, or a file: what it knows now is what counts.
 
     Raises:
         ValueError: a `GaussianDiffusion`; nothing is measured yet.
     """
     if _is_table(diffusion):
-        raise ValueError("diffusion must be an ElucidatedDiffusion: GaussianDiffusion samples on times of its own")
-    profile = source if isinstance(source, Profile) else source.profile()
+        refuse("diffusion", type(diffusion).__name__, "an ElucidatedDiffusion: the other samples on times of its own")
+    profile = profile_of(source, 0)
     info_grid(profile, 1)  # raises now, not at the first sample, when nothing is measured
     diffusion.sample_schedule = partial(_sample_schedule, diffusion, profile)
 
@@ -98,10 +104,13 @@ def _levels(diffusion: Any) -> Tensor:
     return diffusion.sqrt_one_minus_alphas_cumprod / diffusion.sqrt_alphas_cumprod
 
 
-def _nearest(table: Tensor, sigma: Tensor) -> Tensor:
-    """Indices into the table of the levels nearest to sigma in log sigma, int64."""
-    return torch.bucketize(sigma.to(table.dtype), (table[1:] * table[:-1]).sqrt())
+def _table(diffusion: Any) -> SigmaTable:
+    """The levels of a `GaussianDiffusion`, read once, on its device."""
+    if diffusion not in _tables:
+        _tables[diffusion] = SigmaTable(_levels(diffusion))
+    return _tables[diffusion].to(diffusion.device)
 
 
-def _table_weight(table: Tensor, weights: Tensor, sigma: Tensor) -> Tensor:
-    return weights.to(sigma)[_nearest(table.to(sigma.device), sigma)]
+def _table_weight(table: SigmaTable, weights: Tensor, sigma: Tensor) -> Tensor:
+    index, _ = table.to(sigma.device).snap(sigma)
+    return weights.to(sigma)[index]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .. import InfoNoise, info_grid
+from ..curves.arguments import refuse
 
 
 class InfoNoiseScheduler:
@@ -34,10 +35,8 @@ class InfoNoiseScheduler:
         sigma = low * (high / low) ** torch.linspace(0, 1, 9, dtype=torch.float64)
         back = self._level(self._time(sigma))
         if not torch.allclose(back, sigma, rtol=0.01):
-            raise ValueError(
-                f"base is {type(base).__name__}, whose noise levels come back as {back.tolist()} for {sigma.tolist()}: "
-                "it must have alpha = 1 or alpha^2 + sigma^2 = 1, and reach the whole range of the schedule"
-            )
+            allowed = f"{sigma.tolist()}: alpha = 1 or alpha^2 + sigma^2 = 1, on the whole range of the schedule"
+            refuse(f"the noise levels that come back from base, a {type(base).__name__},", back.tolist(), allowed)
 
     def _level(self, t: Tensor) -> Tensor:
         return self.base.sigma(t) / self.base.alpha(t)

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .. import InfoNoise, Profile, info_grid
+from ..curves.arguments import refuse
+from ..grids.info import info_times
+from ..grids.source import Source
 
 if TYPE_CHECKING:
     from torchcfm import ConditionalFlowMatcher
@@ -59,11 +61,11 @@ def clean_error(matcher: ConditionalFlowMatcher, error: Tensor, sigma: Tensor) -
     return error * (sigma * time_of(matcher, sigma)).square()
 
 
-def time_grid(source: InfoNoise | Profile, matcher: ConditionalFlowMatcher, n: int) -> Tensor:
+def time_grid(source: Source, matcher: ConditionalFlowMatcher, n: int) -> Tensor:
     """`info_grid` in the matcher's time, for an ODE solver.
 
     Args:
-        source: a schedule, or its `profile()`.
+        source: a schedule, its `profile()`, or a file; as of `info_grid`.
         matcher: of a kind that the module names.
         n: number of steps, at least 1.
 
@@ -73,8 +75,7 @@ def time_grid(source: InfoNoise | Profile, matcher: ConditionalFlowMatcher, n: i
     Raises:
         ValueError: as `info_grid`, or a matcher with another path.
     """
-    inner = time_of(matcher, info_grid(source, n)[1:-1])
-    return torch.cat((torch.zeros(1), inner, torch.ones(1)))
+    return info_times(source, n, lambda sigma: time_of(matcher, sigma))
 
 
 def _is_cosine(matcher: ConditionalFlowMatcher) -> bool:
@@ -83,8 +84,6 @@ def _is_cosine(matcher: ConditionalFlowMatcher) -> bool:
     if isinstance(matcher, cfm.TargetConditionalFlowMatcher):
         return False
     if isinstance(matcher, cfm.SchrodingerBridgeConditionalFlowMatcher) or matcher.sigma != 0:
-        raise ValueError(
-            f"matcher is {type(matcher).__name__} with sigma = {matcher.sigma}, but must have sigma = 0 or be a "
-            "TargetConditionalFlowMatcher: else ut holds noise that the error of x1 does not"
-        )
+        allowed = "one with sigma = 0 or a TargetConditionalFlowMatcher: else ut holds noise that x1 does not"
+        refuse("matcher", f"{type(matcher).__name__} with sigma = {matcher.sigma}", allowed)
     return isinstance(matcher, cfm.VariancePreservingConditionalFlowMatcher)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..curves.arguments import choice, refuse
 from .path import Interpolant
 
 METHODS = ("euler", "heun", "dpm++2m")
@@ -89,18 +90,17 @@ class _Step(NamedTuple):
 
 
 def _check_method(method: str, interpolant: Interpolant | None) -> None:
-    if method not in METHODS:
-        raise ValueError(f"method is {method!r}, but must be one of {METHODS}")
+    choice("method", method, METHODS)
     if method == "dpm++2m" and interpolant is not None:
-        raise ValueError(f"interpolant is {interpolant}, but must be None with method 'dpm++2m'")
+        refuse("interpolant", interpolant, "None with method 'dpm++2m'")
 
 
 def _levels(grid: Tensor | Sequence[float]) -> Tensor:
     levels = torch.as_tensor(grid, dtype=torch.float64).detach().cpu()
     if levels.ndim != 1 or len(levels) < 2:
-        raise ValueError(f"grid must have shape [n + 1], n >= 1, got {tuple(levels.shape)}")
+        refuse("the shape of grid", list(levels.shape), "[n + 1] with n of at least 1")
     if not bool((levels[1:] < levels[:-1]).all() & (levels[-1] >= 0.0)):
-        raise ValueError(f"grid must descend strictly to 0 or above, got {levels.tolist()}")
+        refuse("grid", levels.tolist(), "strictly descending to 0 or above")
     return levels
 
 

@@ -33,7 +33,6 @@ class Interpolant(Channel):
     c: float
 
     def __post_init__(self) -> None:
-        """Check the arguments."""
         object.__setattr__(self, "c", number("c", self.c, above=0))
 
     @staticmethod

@@ -5,8 +5,6 @@ The ops ask, and nobody above them; csrc/checks.h has the same for the compiled 
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 from torch import Tensor
 
@@ -18,12 +16,6 @@ _RECOMPUTED = COUNTERS.index("recomputed")
 def in_backward() -> bool:
     """Whether this thread runs backward; False while a compiler traces, since the op asks again when it runs."""
     return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
-
-
-def warn_in_backward(stacklevel: int = 3) -> None:
-    """Say that `observe` records nothing here. The compiled ops cannot: so the caller of any op does."""
-    if in_backward():
-        warnings.warn("observe was called during backward and records nothing there", stacklevel=stacklevel)
 
 
 def refuse_in_backward(name: str, samples: int) -> None:

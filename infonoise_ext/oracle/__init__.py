@@ -5,6 +5,7 @@ from .curie_weiss import CurieWeiss
 from .data_set import EmpiricalBayes
 from .gaussian import Gaussian
 from .mixture import GaussianMixture
+from .posterior import empirical_bayes
 from .two_modes import TwoModes, TwoPoint
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "Oracle",
     "TwoModes",
     "TwoPoint",
+    "empirical_bayes",
 ]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..curves.arguments import number
+from ..curves.arguments import refuse
 from ..state.config import InfoNoiseConfig
 from ..state.profile import Profile
 from ..state.tensors import edges_and_centres
@@ -73,13 +73,12 @@ class Oracle(ABC):
             ValueError: shapes that do not fit, or a sigma that is not positive and finite.
         """
         if y.dim() == 0 or y.shape[-1] != self.dim:
-            raise ValueError(f"y must have shape [..., {self.dim}], got {list(y.shape)}")
+            refuse("the shape of y", list(y.shape), f"[..., {self.dim}]")
         sigma = positive("sigma", sigma).to(y.device)
         try:
             sigma = sigma.expand(y.shape[:-1])
         except RuntimeError:
-            shapes = f"{list(y.shape[:-1])}, got {list(sigma.shape)}"
-            raise ValueError(f"sigma must broadcast to y's shape without its last dimension, {shapes}") from None
+            refuse("the shape of sigma", list(sigma.shape), f"one that broadcasts to {list(y.shape[:-1])}")
         return self._denoise(y.double().reshape(-1, self.dim), sigma.reshape(-1)).view(y.shape)
 
     def score(self, y: Tensor, sigma: Tensor | float) -> Tensor:
@@ -151,22 +150,7 @@ def positive(name: str, value: Tensor | float) -> Tensor:
     value = torch.as_tensor(value, dtype=torch.float64)
     bad = ~((value > 0) & (value < math.inf))
     if bool(bad.any()):
-        raise ValueError(f"{name} must be positive and finite, got {float(value[bad][0])}")
-    return value
-
-
-def whole(name: str, value: int, least: int = 1) -> int:
-    """``value``; ValueError unless it is an integer of at least ``least``."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
-    return value
-
-
-def probability(name: str, value: float) -> float:
-    """``value`` as a float; ValueError unless it lies inside (0, 1)."""
-    value = number(name, value)
-    if not 0.0 < value < 1.0:
-        raise ValueError(f"{name} must lie inside (0, 1), got {value!r}")
+        refuse(name, float(value[bad][0]), "positive and finite")
     return value
 
 

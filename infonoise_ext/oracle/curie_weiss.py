@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..curves.arguments import number
-from .base import device_of, positive, probability, whole
+from ..curves.arguments import number, whole
+from .base import device_of, positive
 from .discrete import Discrete
 from .quadrature import sign_mmse
 from .two_modes import TwoPoint
@@ -55,15 +55,12 @@ class CurieWeiss(Discrete):
     """
 
     def __init__(self, dim: int, beta: float = 1.5, p: float = 0.8, samples: int = 4096, seed: int = 0) -> None:
-        """See the class."""
         super().__init__(samples, seed)
-        self.dim, self.p = whole("dim", dim), probability("p", p)
-        self.beta = number("beta", beta, above=0)
-        if self.beta > MAX_BETA:
-            raise ValueError(f"beta must be at most {MAX_BETA}, got {beta!r}")
-        up = torch.arange(dim + 1, dtype=torch.float64)
-        self._total = 2 * up - dim
-        self._log_count = math.lgamma(dim + 1) - torch.lgamma(up + 1) - torch.lgamma(dim - up + 1)
+        self.dim, self.p = whole("dim", dim, least=1), number("p", p, above=0, below=1)
+        self.beta = number("beta", beta, above=0, most=MAX_BETA)
+        up = torch.arange(self.dim + 1, dtype=torch.float64)
+        self._total = 2 * up - self.dim
+        self._log_count = math.lgamma(self.dim + 1) - torch.lgamma(up + 1) - torch.lgamma(self.dim - up + 1)
         self.field = self._solve_field()
         self._probability = self._log_weight(self.field).softmax(0)
 

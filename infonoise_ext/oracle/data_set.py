@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..curves.arguments import refuse
 from .base import device_of
 from .discrete import Discrete
-from .empirical_bayes import empirical_bayes
+from .posterior import empirical_bayes
 
 _CHUNK = 2**20
 
@@ -34,10 +35,9 @@ class EmpiricalBayes(Discrete):
     """
 
     def __init__(self, data: Tensor, samples: int = 4096, seed: int = 0) -> None:
-        """See the class."""
         super().__init__(samples, seed)
         if data.dim() < 1 or not data.is_floating_point() or not data.numel() or not bool(data.isfinite().all()):
-            raise ValueError(f"data must be at least one finite point, got {data.dtype} {list(data.shape)}")
+            refuse("data", f"{data.dtype} {list(data.shape)}", "a floating tensor of one finite point or more")
         self.data = data.detach().reshape(len(data), -1).double()
         self.dim = self.data.shape[1]
 

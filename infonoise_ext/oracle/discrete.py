@@ -8,7 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .base import Estimate, Oracle, normal, whole, without_error
+from ..curves.arguments import whole
+from .base import Estimate, Oracle, normal, without_error
 from .quadrature import lattice_size, normal_lattice
 
 _EXACT_COST = 2**28
@@ -30,8 +31,7 @@ class Discrete(Oracle):
     """
 
     def __init__(self, samples: int, seed: int) -> None:
-        """See the class."""
-        self.samples, self.seed = whole("samples", samples, 2), whole("seed", seed, 0)
+        self.samples, self.seed = whole("samples", samples, least=2), whole("seed", seed, least=0)
 
     @property
     @abstractmethod

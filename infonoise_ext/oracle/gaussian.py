@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-from ..curves.arguments import number
+from ..curves.arguments import number, whole
 from ..curves.bounds import GaussianBound
-from .base import Estimate, Oracle, normal, whole, without_error
+from .base import Estimate, Oracle, normal, without_error
 
 
 class Gaussian(Oracle):
@@ -27,8 +27,7 @@ class Gaussian(Oracle):
     """
 
     def __init__(self, dim: int, std: float = 1.0) -> None:
-        """See the class."""
-        self.dim = whole("dim", dim)
+        self.dim = whole("dim", dim, least=1)
         self.std = number("std", std, above=0)
         self._coordinate_mmse = GaussianBound(self.std)
 

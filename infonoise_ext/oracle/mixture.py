@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..curves.arguments import refuse
 from .base import Estimate, Oracle, device_of, normal, positive, without_error
 from .quadrature import panels
 
@@ -42,13 +43,12 @@ class GaussianMixture(Oracle):
     dim = 1
 
     def __init__(self, weights: Sequence[float], means: Sequence[float], stds: Sequence[float]) -> None:
-        """See the class."""
         weight, mean, std = (torch.as_tensor(x, dtype=torch.float64).cpu() for x in (weights, means, stds))
         if weight.dim() != 1 or not len(weight) or not weight.shape == mean.shape == std.shape:
             shapes = [list(x.shape) for x in (weight, mean, std)]
-            raise ValueError(f"weights, means and stds must be as long as each other and not empty, got {shapes}")
+            refuse("the shapes of weights, means and stds", shapes, "[K] each, with K of at least 1")
         if not bool(mean.isfinite().all()):
-            raise ValueError(f"means must be finite, got {mean.tolist()}")
+            refuse("means", mean.tolist(), "finite")
         self._weight = positive("weights", weight) / weight.sum()
         self._mean, self._variance = mean, positive("stds", std).square()
         self._data_entropy = float(self._differential_entropy(torch.zeros(1, dtype=torch.float64)))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..curves.arguments import number
-from .base import Estimate, Oracle, device_of, positive, probability, without_error
+from .base import Estimate, Oracle, device_of, positive, without_error
 from .gaussian import Gaussian
 from .quadrature import sign_entropy, sign_mmse
 
@@ -42,8 +42,7 @@ class TwoPoint(Oracle):
     dim = 1
 
     def __init__(self, p: float = 0.5) -> None:
-        """See the class."""
-        self.p = probability("p", p)
+        self.p = number("p", p, above=0, below=1)
         self.field = _half_logit(self.p)
 
     @property
@@ -127,10 +126,9 @@ class TwoModes(Oracle):
     """
 
     def __init__(self, dim: int, p: float = 0.8, std: float = 0.5, m: float = 1.0) -> None:
-        """See the class."""
         self._within = Gaussian(dim, std)
-        self.dim, self.std = dim, self._within.std
-        self.p, self.m = probability("p", p), number("m", m, above=0)
+        self.dim, self.std = self._within.dim, self._within.std
+        self.p, self.m = number("p", p, above=0, below=1), number("m", m, above=0)
         self.field = _half_logit(self.p)
         self._untold = float(sign_entropy(self._snr(torch.zeros(1, dtype=torch.float64)), self.p))
 

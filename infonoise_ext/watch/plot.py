@@ -93,7 +93,7 @@ def history_figure(history: History, group: int = 0) -> Figure:
         ValueError: fewer than two records.
     """
     if len(history) < 2:
-        refuse("the length of history", len(history), "2 or more for a figure of its evolution")
+        refuse("the number of records in history", len(history), "at least 2")
     records = history.records
     steps = np.array([record["step"] for record in records])
     profiles = [record["profiles"][group] for record in records]

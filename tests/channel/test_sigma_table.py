@@ -151,15 +151,15 @@ def test_terminal_snr_of_zero_is_an_entry_at_infinity():
 @pytest.mark.parametrize(
     ("sigmas", "words"),
     [
-        ([80.0, 1.0, 0.0], r"above 0.*sigmas\[2\] is 0"),
+        ([80.0, 1.0, 0.0], r"sigmas\[2\] is 0.0, but must be above 0"),
         ([1.0, -2.0, 3.0], r"sigmas\[1\] is -2"),
         ([1.0, math.nan, 3.0], r"sigmas\[1\] is nan"),
-        ([1.0, 3.0, 2.0], "one way.*3.0 and 2.0"),
-        ([1.0, 2.0, 2.0, 3.0], "2.0 and 2.0"),
+        ([1.0, 3.0, 2.0], r"\[3.0, 2.0\], but must be ordered as the others"),
+        ([1.0, 2.0, 2.0, 3.0], r"\[2.0, 2.0\]"),
         ([1.0, 1.0 + 1e-9, 3.0], "float32"),
         ([1.0, 2.0, math.inf, math.inf], "inf"),
-        ([1.0, math.inf], "2 finite entries"),
-        ([[1.0, 2.0]], r"\(1, 2\)"),
+        ([1.0, math.inf], "2 or more are finite"),
+        ([[1.0, 2.0]], r"\[\[1.0, 2.0\]\], but must be \[N\] levels"),
     ],
 )
 def test_what_is_no_table_is_refused(sigmas, words):

@@ -154,7 +154,7 @@ def test_every_sample_is_counted_in_its_group_whatever_else_is_wrong_with_it(bac
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_bad_arguments_raise_in_backward_too(backend):
     rings = take(make_state(), ("ring", "count", "counters", "grid"))
-    with pytest.raises((ValueError, RuntimeError), match=r"error (is .* but )?must (be|have)"):
+    with pytest.raises((ValueError, RuntimeError), match=r"error .*must"):
         during_backward(lambda: OPS[KERNELS[backend]]["observe_"](*rings, torch.ones(3), torch.ones(4), None, None))
 
 

@@ -155,30 +155,30 @@ def test_levels_are_the_default_grid_a_number_of_bins_or_given():
     ("options", "message"),
     [
         ({"sigmas": 1}, "bins is 1"),
-        ({"sigmas": [1.0]}, "sigmas must be 2 or more"),
-        ({"sigmas": [2.0, 1.0]}, "sigmas must be 2 or more numbers that ascend"),
-        ({"sigmas": [0.0, 1.0]}, "sigmas must be 2 or more numbers that ascend"),
-        ({"sigmas": [1.0, math.nan]}, "sigmas must be 2 or more numbers that ascend"),
-        ({"sigmas": [1.0, 2.0, 3.0]}, "uniform in log sigma"),
-        ({"sigmas": [1.0, 2.0], "sigma_max": 3.0}, "sigma_max is given"),
+        ({"sigmas": [1.0]}, "sigmas is .*, but must be 2 or more"),
+        ({"sigmas": [2.0, 1.0]}, "sigmas is .*, but must be 2 or more finite numbers that ascend"),
+        ({"sigmas": [0.0, 1.0]}, "sigmas is .*, but must be 2 or more finite numbers that ascend"),
+        ({"sigmas": [1.0, math.nan]}, "sigmas is .*, but must be 2 or more finite numbers that ascend"),
+        ({"sigmas": [1.0, 2.0, 3.0]}, r"steps in log sigmas is \[0.4055, 0.6931\], but must be one number: uniform"),
+        ({"sigmas": [1.0, 2.0], "sigma_max": 3.0}, "sigma_max is 3.0, but must be None"),
         ({"sigma_min": -1.0}, "sigma_min is -1.0"),
         ({"error": "max"}, "error is 'max'"),
         ({"batch_size": 0}, "batch_size is 0"),
-        ({"features": torch.eye(12)}, r"features must be floating \[D, r\]"),
-        ({"features": torch.ones(12, 2)}, "orthonormal"),
-        ({"features": torch.eye(11)[:, :2]}, "features has 11 rows, but a sample has 12"),
-        ({"data": images(0)}, "data holds no samples"),
-        ({"data": []}, "data holds no samples"),
-        ({"data": images().int()}, "data must be floating samples"),
+        ({"features": torch.eye(12)}, r"features is .*, but must be floating \[D, r\]"),
+        ({"features": torch.ones(12, 2)}, "must be near 0: take torch.linalg.qr"),
+        ({"features": torch.eye(11)[:, :2]}, "rows of features is 11, but must be 12"),
+        ({"data": images(0)}, "samples in data is 0, but must be at least 1"),
+        ({"data": []}, "samples in data is 0, but must be at least 1"),
+        ({"data": images().int()}, "batch of data is .*, but must be floating samples"),
         (
             {"data": torch.tensor(1.0)},
-            r"data must be floating samples \[B, ...\] with elements, got torch.float32 \[\]",
+            r"is 'torch.float32 \[\]', but must be floating samples \[B, ...\] with elements",
         ),
-        ({"data": [{"image": images()}]}, "data must give tensors.*got dict"),
-        ({"data": TensorDataset(images())}, "TensorDataset of single samples: give a DataLoader"),
-        ({"data": images().fill_(math.nan)}, "data holds NaN"),
-        ({"net": lambda y, s: y[:, 0]}, r"net must return a tensor of y's shape, \[40, 3, 2, 2\], got \[40, 2, 2\]"),
-        ({"net": lambda y, s: (y,)}, "net must return a tensor of y's shape.*got tuple"),
+        ({"data": [{"image": images()}]}, "batch of data is 'dict', but must be a tensor"),
+        ({"data": TensorDataset(images())}, "is 'TensorDataset', but must be batches: give a DataLoader"),
+        ({"data": images().fill_(math.nan)}, "data is 'NaN or infinity somewhere', but must be finite"),
+        ({"net": lambda y, s: y[:, 0]}, r"is \[40, 2, 2\], but must be a tensor of y's shape, \[40, 3, 2, 2\]"),
+        ({"net": lambda y, s: (y,)}, r"net\(y, sigma\) is 'tuple', but must be a tensor of y's shape"),
     ],
 )
 def test_bad_arguments_are_named(options, message):
@@ -195,7 +195,7 @@ def test_a_network_that_fails_names_the_level_and_how_often(value):
         out[1:3, 0] = torch.where(sigma[1:3].view(-1, 1, 1) > 3, value, out[1:3, 0])
         return out
 
-    with pytest.raises(ValueError, match="net gave NaN or infinity at sigma = 4, for 2 of 40"):
+    with pytest.raises(ValueError, match=r"net\(y, 4\) is 'NaN or infinity for 2 of 40 samples', but must be finite"):
         inx.offline_profile(net, images(), levels)
 
 
@@ -276,9 +276,9 @@ def test_principal_components_of_two_modes_is_their_direction():
         (torch.randn(1, 4), None, "2 or more"),
         (torch.ones(5, 4, dtype=torch.int64), None, "int64"),
         (torch.full((5, 4), math.nan), None, "finite"),
-        (torch.ones(5, 4), None, "rank"),
+        (torch.ones(5, 4), None, "5 equal samples"),
         (torch.randn(5, 4), 0, "r is 0"),
-        (torch.randn(5, 9), 5, r"r is 5, but must be in \[1, 4\]"),
+        (torch.randn(5, 9), 5, r"r is 5, but must be an integer in \[1, 4\]"),
     ],
 )
 def test_bad_arguments_of_principal_components_are_named(data, r, message):

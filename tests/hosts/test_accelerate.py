@@ -65,5 +65,5 @@ def test_summary_is_what_a_tracker_takes(accelerator):
 
 def test_schedule_made_before_the_processes_is_refused(accelerator):
     several = SimpleNamespace(num_processes=4)
-    with pytest.raises(ValueError, match="made for 1 processes, but the accelerator has 4"):
+    with pytest.raises(ValueError, match=r"schedule\.world is 1, but must be 4"):
         attach(several, inx.InfoNoise())

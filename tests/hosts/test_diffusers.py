@@ -62,19 +62,27 @@ def test_euler_takes_the_grid_with_all_its_steps():
 
 
 REFUSED = {
-    "Karras flow": ("FlowMatchEulerDiscreteScheduler", {"use_karras_sigmas": True}, "re-mapped.*use_karras_sigmas"),
-    "beta flow": ("FlowMatchLCMScheduler", {"use_beta_sigmas": True}, "re-mapped.*use_beta_sigmas"),
-    "stretched flow": ("FlowMatchEulerDiscreteScheduler", {"shift_terminal": 0.1}, "re-mapped.*shift_terminal"),
-    "inverted flow": ("FlowMatchEulerDiscreteScheduler", {"invert_sigmas": True}, "re-mapped.*invert_sigmas"),
-    "Karras UniPC": ("UniPCMultistepScheduler", {**UNIPC, "use_karras_sigmas": True}, "re-mapped.*use_karras_sigmas"),
+    "Karras flow": ("FlowMatchEulerDiscreteScheduler", {"use_karras_sigmas": True}, "re-maps it: .*use_karras_sigmas"),
+    "beta flow": ("FlowMatchLCMScheduler", {"use_beta_sigmas": True}, "re-maps it: .*use_beta_sigmas"),
+    "stretched flow": ("FlowMatchEulerDiscreteScheduler", {"shift_terminal": 0.1}, "re-maps it: .*shift_terminal"),
+    "inverted flow": ("FlowMatchEulerDiscreteScheduler", {"invert_sigmas": True}, "re-maps it: .*invert_sigmas"),
+    "Karras UniPC": (
+        "UniPCMultistepScheduler",
+        {**UNIPC, "use_karras_sigmas": True},
+        "re-maps it: .*use_karras_sigmas",
+    ),
     "UniPC": ("UniPCMultistepScheduler", {}, "use_flow_sigmas=True"),
-    "exponential EDM": ("EDMEulerScheduler", {"sigma_schedule": "exponential"}, "re-mapped.*exponential"),
-    "EDM to sigma_min": ("EDMEulerScheduler", {"final_sigmas_type": "sigma_min"}, "re-mapped.*sigma_min"),
-    "EDM from 100": ("EDMEulerScheduler", {"sigma_max": 100.0}, "sigma_max = 100.0, got 80"),
-    "Euler, too wide": ("EulerDiscreteScheduler", SD, r"range \[0.0291\d*, 14.61\d*\].*got \[0.002, 80\]"),
-    "Heun": ("HeunDiscreteScheduler", {}, "takes no sigmas"),
-    "DPM-Solver++": ("DPMSolverMultistepScheduler", {}, "takes no sigmas"),
-    "a flow in another convention": ("LTXEulerAncestralRFScheduler", {}, "not known"),
+    "exponential EDM": ("EDMEulerScheduler", {"sigma_schedule": "exponential"}, "re-maps it: .*exponential"),
+    "EDM to sigma_min": ("EDMEulerScheduler", {"final_sigmas_type": "sigma_min"}, "re-maps it: .*sigma_min"),
+    "EDM from 100": ("EDMEulerScheduler", {"sigma_max": 100.0}, "is 80.0, but must be .*sigma_max = 100.0"),
+    "Euler, too wide": (
+        "EulerDiscreteScheduler",
+        SD,
+        r"is \[0.002\d*, 80.0\], but .* \[0.0291\d*, 14.61\d*\]",
+    ),
+    "Heun": ("HeunDiscreteScheduler", {}, "but must be one whose set_timesteps takes sigmas"),
+    "DPM-Solver++": ("DPMSolverMultistepScheduler", {}, "but must be one whose set_timesteps takes sigmas"),
+    "a flow in another convention": ("LTXEulerAncestralRFScheduler", {}, "one that is known here"),
 }
 
 
@@ -130,7 +138,7 @@ def test_zero_terminal_snr_is_pure_noise():
 def test_what_has_no_training_table_is_refused():
     used = diffusers.FlowMatchEulerDiscreteScheduler()
     used.set_timesteps(10)
-    for scheduler, words in ((used, "from_config"), (diffusers.EDMEulerScheduler(), "no training table")):
+    for scheduler, words in ((used, "from_config"), (diffusers.EDMEulerScheduler(), "one with a training table")):
         with pytest.raises(ValueError, match=words):
             inx_diffusers.sigma_table(scheduler)
 
@@ -214,9 +222,9 @@ def test_record_of_a_ddpm_is_the_clean_error(prediction_type):
 
 def test_unknown_prediction_and_shapes_that_differ_are_named():
     x = torch.zeros(2, 3)
-    with pytest.raises(ValueError, match=r"prediction_type must be one of.*'eps'"):
+    with pytest.raises(ValueError, match=r"prediction_type is 'eps', but must be one of"):
         inx_diffusers.observe(Recorder(), torch.ones(2), x, x, "eps")
-    with pytest.raises(ValueError, match="target must have the shape"):
+    with pytest.raises(ValueError, match=r"shape of target is .*, but must be that of model_pred"):
         inx_diffusers.observe(Recorder(), torch.ones(2), x, x[:, :1], "epsilon")
 
 

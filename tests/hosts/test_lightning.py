@@ -137,7 +137,7 @@ def test_a_function_makes_the_schedule_when_processes_are_known():
 
 def test_schedule_of_another_number_of_processes_is_refused():
     trainer = SimpleNamespace(world_size=2, strategy=SimpleNamespace(root_device=torch.device("cpu")))
-    with pytest.raises(ValueError, match="made for 1 processes, but the Trainer has 2"):
+    with pytest.raises(ValueError, match=r"schedule\.world is 1, but must be 2"):
         InfoNoiseCallback(inx.InfoNoise()).setup(trainer, Module(), "fit")
     fine = inx.InfoNoise(rank=1, world=2)
     InfoNoiseCallback(fine).setup(trainer, Module(), "fit")

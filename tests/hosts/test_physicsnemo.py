@@ -183,7 +183,7 @@ def test_another_path_or_range_is_refused(host):
         def alpha(self, t):
             return torch.full_like(t, 0.5)
 
-    with pytest.raises(ValueError, match="base is Half"):
+    with pytest.raises(ValueError, match="from base, a Half"):
         make(Half())
 
 

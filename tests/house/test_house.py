@@ -29,7 +29,7 @@ def test_schemas_are_complete():
         "Triton's tests": (ROOT / "tests" / "ops" / "test_triton.py").read_text(),
         "benchmarks": "".join(path.read_text() for path in (ROOT / "benchmarks").glob("*.py")),
     }
-    cuda = (ROOT / "csrc" / "ops_cuda.cu").read_text()
+    cuda = "".join(path.read_text() for path in (ROOT / "csrc" / "cuda").glob("*.cu"))
     for name, schema in SCHEMAS.items():
         arguments = re.findall(r"(\w+)[,)]", schema.split("->")[0])
         assert list(inspect.signature(getattr(reference, name)).parameters) == arguments, name

@@ -65,12 +65,12 @@ def test_every_page_is_in_the_navigation_once():
 
 
 def test_links_are_moved_with_their_pages():
-    places = {Path("README.md"): Path("index.md"), Path("docs/a.md"): Path("a.md"), Path("docs/b/c.md"): Path("b/c.md")}
-    assert SITE.moved("[a](docs/a.md#x)", Path("README.md"), places) == "[a](a.md#x)"
-    assert SITE.moved("[a](../../README.md)", Path("docs/b/c.md"), places) == "[a](../index.md)"
-    assert SITE.moved("[a](#here) `[b](c)(d)`", Path("docs/a.md"), places) == "[a](#here) `[b](c)(d)`"
-    with pytest.raises(ValueError, match=r"docs/a\.md links to gone\.md"):
-        SITE.moved("[a](gone.md)", Path("docs/a.md"), places)
+    places = {Path("top.md"): Path("index.md"), Path("in/a.md"): Path("a.md"), Path("in/b/c.md"): Path("b/c.md")}
+    assert SITE.moved("[a](in/a.md#x)", Path("top.md"), places) == "[a](a.md#x)"
+    assert SITE.moved("[a](../../top.md)", Path("in/b/c.md"), places) == "[a](../index.md)"
+    assert SITE.moved("[a](#here) `[b](c)(d)`", Path("in/a.md"), places) == "[a](#here) `[b](c)(d)`"
+    with pytest.raises(ValueError, match=r"in/a\.md links to gone\.md"):
+        SITE.moved("[a](gone.md)", Path("in/a.md"), places)
 
 
 def test_every_link_of_every_page_leads_to_a_file():

@@ -37,5 +37,5 @@ def test_files_of_the_tests_that_texts_name_exist():
     for folder in ("docs", "scripts", "csrc", "benchmarks", "tests"):
         texts += [path for path in (ROOT / folder).rglob("*.*") if path.suffix in {".md", ".py", ".sh", ".h", ".cuh"}]
     named = {name for text in texts for name in re.findall(r"\btests/[\w/]+\.\w+", text.read_text())}
-    assert len(named) > 10
+    assert "tests/native/emulator.h" in named  # of CONTRIBUTING.md
     assert not [name for name in named if not (ROOT / name).exists()]

@@ -169,11 +169,11 @@ def test_loop_reads_no_tensor(method, path):
     [
         ({"method": "rk4"}, "method is 'rk4'"),
         ({"method": "dpm++2m", "interpolant": Linear(1.0)}, "interpolant is"),
-        ({"grid": [1.0]}, "grid must have shape"),
-        ({"grid": [1.0, 2.0]}, "grid must descend"),
-        ({"grid": [1.0, 1.0, 0.0]}, "grid must descend"),
-        ({"grid": [1.0, -1.0]}, "grid must descend"),
-        ({"grid": [math.nan, 0.0]}, "grid must descend"),
+        ({"grid": [1.0]}, r"shape of grid is \[1\], but must be"),
+        ({"grid": [1.0, 2.0]}, ", but must be strictly descending"),
+        ({"grid": [1.0, 1.0, 0.0]}, ", but must be strictly descending"),
+        ({"grid": [1.0, -1.0]}, ", but must be strictly descending"),
+        ({"grid": [math.nan, 0.0]}, ", but must be strictly descending"),
     ],
 )
 def test_bad_arguments_are_named(bad, named):

@@ -1,15 +1,18 @@
-// The CUDA ops on CPU arrays: csrc/launch.h and csrc/*.cuh under the emulator.
+// The CUDA ops on CPU arrays: csrc/cuda, but for what speaks to torch and CUDA, under the emulator.
 #include <pybind11/pybind11.h>
 
 #include "emulator.h"
-#include "launch.h"
+
+#include "cuda/launch.h"
+#include "cuda/loss_launch.h"
 
 namespace py = pybind11;
 using namespace infonoise;
+using namespace infonoise::cuda;
 
 namespace {
 
-struct Host {                 // launches in order; a new seed for every launch
+struct Host {  // launches in order; a new seed for every launch
   Limits limits;
   unsigned seed;
   int launches = 0;
@@ -75,15 +78,11 @@ void sample(Host& on, const Sizes& s, const py::tuple& a, float* sigma, double*)
                 {sigma, s.n, column(a[5])});
 }
 
-void icdf(Host& on, const Sizes& s, const py::tuple& a, float* sigma, double*) {
-  launch_icdf(on, at<double>(a[0]), {at<double>(a[1]), s.bins}, at<Params>(a[2]), s.groups, column(a[3]),
-              {sigma, s.n, column(a[4])});
-}
-
 void advance(Host& on, const Sizes& s, const py::tuple& a, float* sigma, double*) {
   launch_advance(on, rings_at(s, a[0], a[1], a[5]), {at<double>(a[2]), at<double>(a[3]), at<double>(a[4])},
                  {at<double>(a[7]), s.bins}, at<Params>(a[8]), at<int64_t>(a[6]),
-                 {column(a[9]), column(a[10]), column(a[11]), column(a[12]), s.batch, s.recomputed}, {sigma, s.n, column(a[14])});
+                 {column(a[9]), column(a[10]), column(a[11]), column(a[12]), s.batch, s.recomputed},
+                 {sigma, s.n, column(a[14])});
 }
 
 // Runs an op and returns how many kernels it launched.
@@ -103,7 +102,7 @@ int run(const py::tuple& arguments, const py::dict& sizes, uintptr_t sigma, uint
   return on.launches;
 }
 
-struct Cut {                  // how the loss's samples are cut, and under which schedule
+struct Cut {  // how the loss's samples are cut, and under which schedule
   unsigned seed;
   int threads;
   int64_t piece, pieces;
@@ -141,13 +140,12 @@ int denoising_error_backward(const py::tuple& grad, const py::tuple& denoised, c
 
 }  // namespace
 
-PYBIND11_MODULE(INX_MODULE, m) {
-  m.def("plant", [](const std::string& bug) { emulator::bug = bug; });
+PYBIND11_MODULE(_emulated, m) {
+  m.def("plant", [](const std::string& bug) { emulator::awake = emulator::plant_of(bug.c_str()); });
   m.def("observe_", &run<observe>);
   m.def("bin_stats", &run<bin_stats>);
   m.def("refresh_", &run<refresh>);
   m.def("sample_", &run<sample>);
-  m.def("icdf", &run<icdf>);
   m.def("advance_", &run<advance>);
   m.def("denoising_error", &denoising_error);
   m.def("denoising_error_backward", &denoising_error_backward);

@@ -1,4 +1,4 @@
-// Test-only access to csrc/core.h and csrc/refresh.h from Python.
+// Test-only access to csrc/core from Python.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -7,7 +7,8 @@
 #include <memory>
 #include <vector>
 
-#include "kernels_cpu.h"
+#include "core/refresh.h"
+#include "cpu/draw.h"
 
 namespace py = pybind11;
 using namespace infonoise;
@@ -19,11 +20,9 @@ std::array<uint32_t, 4> philox_words(std::array<uint32_t, 4> counter, uint32_t k
   return counter;
 }
 
-int bin_of(float sigma, const std::vector<double>& edges) {
+int bin_among(float sigma, const std::vector<double>& edges) {
   const int bins = int(edges.size()) - 1;
-  const float offset = float(std::log2(edges[0]));
-  const float scale = float(bins / (std::log2(edges[bins]) - std::log2(edges[0])));
-  return settle_bin(sigma, guess_bin(sigma, offset, scale, bins), edges.data(), bins);
+  return bin_of(sigma, range_of(edges.data(), bins), edges.data(), bins);
 }
 
 double quantile(double u, const std::vector<double>& cdf, double log_min, double width) {
@@ -38,13 +37,14 @@ double quantile(double u, const std::vector<double>& cdf, double log_min, double
 py::list draw_by_words(const std::vector<uint32_t>& words, const std::vector<double>& cdf,
                        const std::vector<double>& edges, float width) {
   const int bins = int(cdf.size()) - 1;
-  const auto rows = std::make_unique<Rows>(cdf.data(), edges.data(), bins);
+  const auto table = std::make_unique<cpu::DrawTable>(cdf.data(), edges.data(), bins);
   py::list out;
   for (const uint32_t word : words) {
-    const DrawRow& row = rows->of(word);
+    const WordBin& bin = table->of(word);
     const int searched = cdf_bin(uniform(word), cdf.data(), bins);
-    const bool same = draw_row(cdf.data(), searched, edges.data()).first == row.first && row.edge == float(edges[searched]);
-    out.append(py::make_tuple(same ? searched : -1, sigma_of_word(row, word, width, float(edges[bins]))));
+    const bool same =
+        word_bin(cdf.data(), searched, edges.data()).first == bin.first && bin.edge == float(edges[searched]);
+    out.append(py::make_tuple(same ? searched : -1, sigma_of_word(bin, word, width, float(edges[bins]))));
   }
   return out;
 }
@@ -53,9 +53,22 @@ py::list draw_by_words(const std::vector<uint32_t>& words, const std::vector<dou
 py::dict params_layout() {
   py::dict out;
 #define FIELD(name) out[#name] = offsetof(Params, name) / sizeof(double)
-  FIELD(log_min); FIELD(width); FIELD(warmup); FIELD(refresh_every); FIELD(min_count); FIELD(coverage);
-  FIELD(ema); FIELD(smooth); FIELD(floor); FIELD(gate_power); FIELD(pivot_rule); FIELD(pivot_value);
-  FIELD(pivot_span); FIELD(stratified); FIELD(rank); FIELD(world);
+  FIELD(log_min);
+  FIELD(width);
+  FIELD(warmup);
+  FIELD(refresh_every);
+  FIELD(min_count);
+  FIELD(coverage);
+  FIELD(ema);
+  FIELD(smooth);
+  FIELD(floor);
+  FIELD(gate_power);
+  FIELD(pivot_rule);
+  FIELD(pivot_value);
+  FIELD(pivot_span);
+  FIELD(stratified);
+  FIELD(rank);
+  FIELD(world);
   FIELD(signal);
 #undef FIELD
   return out;
@@ -63,9 +76,9 @@ py::dict params_layout() {
 
 py::dict enum_layout() {
   py::dict out;
-  out["COUNTERS"] = std::vector<int>{kSteps, kStatus, kRefreshes, kWaits, kDegenerates, kMasked, kBadGroup,
-                                     kNonfiniteSigma, kOutOfRange, kNonfiniteError, kNegativeError,
-                                     kRecomputed};
+  out["COUNTERS"] =
+      std::vector<int>{kSteps,    kStatus,         kRefreshes,  kWaits,          kDegenerates,   kMasked,
+                       kBadGroup, kNonfiniteSigma, kOutOfRange, kNonfiniteError, kNegativeError, kRecomputed};
   out["STATS"] = std::vector<int>{kPivot, kCoverage, kDrift, kInformation, kKept};
   out["GRID_ROWS"] = std::vector<int>{kEdges, kSigma, kWeight, kBound};
   out["MOMENTS"] = std::vector<int>{kCount, kSum, kSquares};
@@ -80,15 +93,14 @@ py::dict enum_layout() {
 PYBIND11_MODULE(_native, m) {
   m.def("philox", &philox_words);
   m.def("uniform", &uniform);
-  m.def("bin_of", &bin_of);
+  m.def("bin_of", &bin_among);
   m.def("rough_log2", py::vectorize(rough_log2));
   m.def("exp_plain", py::vectorize(exp_plain));
   m.def("exp_float", py::vectorize(exp_float));
   m.def("draw_by_words", &draw_by_words);
   m.def("gate", py::vectorize(gate));
-  m.def("cdf_bin", [](double u, const std::vector<double>& cdf) {
-    return cdf_bin(u, cdf.data(), int(cdf.size()) - 1);
-  });
+  m.def("cdf_bin",
+        [](double u, const std::vector<double>& cdf) { return cdf_bin(u, cdf.data(), int(cdf.size()) - 1); });
   m.def("log_quantile", &quantile);
   m.def("params_layout", &params_layout);
   m.def("enum_layout", &enum_layout);

@@ -1,4 +1,4 @@
-"""`csrc/core.h` itself, against published vectors, closed forms and the Python layouts."""
+"""`csrc/core` itself, against published vectors, closed forms and the Python layouts."""
 
 import math
 
@@ -7,9 +7,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from support import ADVANCE, OPS, make_state, take
 
-from infonoise_ext.ops import eager, reference
-from infonoise_ext.ops import schemas as _schemas
+from infonoise_ext.ops import eager, reference, schemas
 from infonoise_ext.state import config
 
 pytestmark = pytest.mark.slow  # builds a module
@@ -37,11 +37,11 @@ def test_philox_gives_the_published_words(native, counter, key, words):
 
 
 def test_layouts_are_those_of_the_schemas(native):
-    assert native.params_layout() == {name: i for i, name in enumerate(_schemas.PARAMS)}
+    assert native.params_layout() == {name: i for i, name in enumerate(schemas.PARAMS)}
     for name, order in native.enum_layout().items():
-        assert order == list(range(len(getattr(_schemas, name)))), name
+        assert order == list(range(len(getattr(schemas, name)))), name
     assert native.max_bins == config.MAX_BINS
-    constants = (_schemas.EDGE_TOLERANCE, _schemas.SAME_RATE, _schemas.TINY)
+    constants = (schemas.EDGE_TOLERANCE, schemas.SAME_RATE, schemas.TINY)
     assert (native.edge_tolerance, native.same_rate, native.tiny) == constants
 
 
@@ -77,7 +77,7 @@ def test_words_meet_the_bin_and_sigma_of_the_reference(native, masses, words, wi
     edges = [float(np.float32(math.exp(low + width * k))) for k in range(len(cdf))]
     if edges[-1] > 1e38:
         return
-    params = _schemas.Params._make(17 * [0.0])._replace(log_min=low, width=width)
+    params = schemas.Params._make(17 * [0.0])._replace(log_min=low, width=width)
     words = [0, 2**32 - 1, *words, *(min(word + 1, 2**32 - 1) for word in words)]
     for word, (k, sigma) in zip(words, native.draw_by_words(words, cdf, edges, width), strict=True):
         u = (word + 0.5) * 2.0**-32
@@ -130,3 +130,29 @@ def test_quantile_inverts_the_table(native, u, masses):
     assert position - 1e-9 <= k + 1
     back = cdf[k] + (position - k) * (cdf[k + 1] - cdf[k])
     assert math.isclose(back, u, abs_tol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"error": torch.ones(7)}, "error is of shape [7], but must be of shape [8], as sigma"),
+        ({"sigma": torch.ones(8, 1)}, "sigma is of shape [8, 1], but must be of shape [B]"),
+        ({"error": torch.ones(8).bool()}, "error is bool, but must be float16, bfloat16, float32 or float64"),
+        ({"mask": torch.ones(8)}, "mask is float32, but must be bool"),
+        ({"group": torch.ones(8)}, "group is float32, but must be int64 or int32"),
+        ({"next_group": torch.tensor([0, 1, 0, 5])}, "next_group[3] is 5, but must be in [0, 2)"),
+        ({"n": -1}, "n is -1, but must be at least 0"),
+        ({"count": torch.ones(2, 32)}, "count is float32, but must be int64"),
+        ({"ring": torch.ones(2, 3, 4)}, "ring is of shape [2, 3, 4], but must have 32 bins, as the grid"),
+        ({"cdf": torch.ones(33, 2).double().t()}, "cdf is of strides [1, 2], but must be contiguous"),
+        ({"grid": torch.ones(3)}, "grid is of shape [3], but must be of shape [4, K + 1] with K at most 4096"),
+    ],
+)
+def test_errors_say_what_is_and_what_must_be_and_no_path(change, said):
+    state = make_state(2)
+    state |= {name: x for name, x in change.items() if name in state}
+    batch = {"sigma": torch.ones(8), "error": torch.ones(8), "mask": None, "group": None, "n": 4, "next_group": None}
+    batch |= {name: x for name, x in change.items() if name in batch}
+    with pytest.raises(RuntimeError) as error:
+        OPS["compiled"]["advance_"](*take(state, ADVANCE), *batch.values())
+    assert str(error.value) == said

@@ -1,6 +1,7 @@
 """The CUDA kernels' own source, run on the CPU under unfair schedules, against the reference."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from support import (
     FLOATS,
     MUTABLE,
     OPS,
+    ROOT,
     assert_same_sigma,
     assert_same_state,
     copy_of,
@@ -18,7 +20,7 @@ from support import (
     random_batch,
     take,
 )
-from support.emulated import PLANTED, Emulated
+from support.emulated import PLANTED, PLANTED_IN_LOSS, Emulated
 
 from infonoise_ext.ops.schemas import COUNTERS, SIGNALS
 
@@ -243,6 +245,12 @@ def caught(op, seed):
     except (AssertionError, RuntimeError):
         return True
     return False
+
+
+def test_every_planted_bug_is_on_the_list():
+    text = "".join(path.read_text() for path in (ROOT / "csrc").rglob("*.*h"))
+    found = re.findall(r"PLANT\((\w+),", text)
+    assert sorted(found) == sorted(("name", *PLANTED, *PLANTED_IN_LOSS))  # "name": the macro itself
 
 
 @pytest.mark.parametrize("bug", ["", *PLANTED])

@@ -416,6 +416,7 @@ def test_bad_state_gets_a_clear_error():
 
 def without_interpreter(*command):
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    environment["PYTHONPATH"] = str(ROOT)  # a script's own folder comes first, and then what is installed
     return subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, env=environment)
 
 

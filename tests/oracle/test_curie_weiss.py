@@ -152,12 +152,12 @@ def test_entropy_published_by_its_slope():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dim": 0}, "dim must be an integer of at least 1, got 0"),
-        ({"dim": 2.5}, "dim must be"),
-        ({"beta": 0.0}, "beta must be"),
-        ({"beta": 11.0}, "beta must be at most 10"),
-        ({"p": 1.0}, r"p must lie inside \(0, 1\), got 1.0"),
-        ({"samples": 1}, "samples must be an integer of at least 2, got 1"),
+        ({"dim": 0}, "dim is 0, but must be an integer of at least 1"),
+        ({"dim": 2.5}, "dim is 2.5, but must be an integer"),
+        ({"beta": 0.0}, "beta is 0.0, but must be"),
+        ({"beta": 11.0}, r"beta is 11.0, but must be a finite number in \(0, 10\]"),
+        ({"p": 1.0}, r"p is 1.0, but must be a finite number in \(0, 1\)"),
+        ({"samples": 1}, "samples is 1, but must be an integer of at least 2"),
     ],
 )
 def test_bad_arguments_are_named(options, message):

@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from infonoise_ext import empirical_bayes
 
-module = importlib.import_module("infonoise_ext.oracle.empirical_bayes")
+module = importlib.import_module("infonoise_ext.oracle.posterior")
 UNIT = {torch.float64: 2.0**-53, torch.float32: 2.0**-24, torch.bfloat16: 2.0**-8, torch.float16: 2.0**-11}
 HALVES = (torch.float16, torch.bfloat16)
 
@@ -319,18 +319,33 @@ def test_views_and_scalar_sigma():
 @pytest.mark.parametrize(
     ("y", "sigma", "data", "message"),
     [
-        (torch.ones(2, 3).long(), 1.0, torch.ones(4, 3), "y must be one of"),
-        (torch.ones(2, 3), 1.0, torch.ones(4, 3, dtype=torch.complex64), "data must be one of"),
-        (torch.tensor(1.0), 1.0, torch.ones(4), "y must have a first dimension"),
-        (torch.ones(2, 3), 1.0, torch.ones(0, 3), "data must hold at least one sample"),
-        (torch.ones(2, 0), 1.0, torch.ones(4, 0), r"of at least one number, got shape \[4, 0\]"),
-        (torch.ones(2, 3), 1.0, torch.ones(4, 3, 1), r"y must have the samples' shape of data, \[3, 1\], got \[3\]"),
-        (torch.ones(2, 3), 1.0, torch.ones(4, 3, device="meta"), "y is on cpu, but data is on meta"),
-        (torch.ones(2, 3), torch.ones(2, device="meta"), torch.ones(4, 3), "sigma is on meta"),
-        (torch.ones(2, 3), torch.ones(3), torch.ones(4, 3), r"sigma must be a scalar or have shape \[2\], got \[3\]"),
-        (torch.ones(2, 3), 0.0, torch.ones(4, 3), "sigma must be above 0, got 0.0"),
-        (torch.ones(2, 3), torch.tensor([1.0, -2.0]), torch.ones(4, 3), "sigma must be above 0, got -2.0"),
-        (torch.ones(2, 3), math.nan, torch.ones(4, 3), "sigma must be above 0, got nan"),
+        (torch.ones(2, 3).long(), 1.0, torch.ones(4, 3), "dtype of y is torch.int64, but must be one of"),
+        (torch.ones(2, 3), 1.0, torch.ones(4, 3).cfloat(), "dtype of data is torch.complex64, but must be one of"),
+        (torch.tensor(1.0), 1.0, torch.ones(4), r"shape of y is \[\], but"),
+        (torch.ones(2, 3), 1.0, torch.ones(0, 3), r"shape of data is \[0, 3\], but must be that of one sample or more"),
+        (torch.ones(2, 0), 1.0, torch.ones(4, 0), r"shape of data is \[4, 0\], but must be .* of one number or more"),
+        (torch.ones(2, 3), 1.0, torch.ones(4, 3, 1), r"in y is \[3\], but must be that of one in data, \[3, 1\]"),
+        (
+            torch.ones(2, 3),
+            1.0,
+            torch.ones(4, 3, device="meta"),
+            "device of y is 'cpu', but must be .* meta",
+        ),
+        (
+            torch.ones(2, 3),
+            torch.ones(2, device="meta"),
+            torch.ones(4, 3),
+            "device of sigma is 'meta', but",
+        ),
+        (
+            torch.ones(2, 3),
+            torch.ones(3),
+            torch.ones(4, 3),
+            r"shape of sigma is \[3\], but must be \[2\] or",
+        ),
+        (torch.ones(2, 3), 0.0, torch.ones(4, 3), "sigma is 0.0, but must be above 0"),
+        (torch.ones(2, 3), torch.tensor([1.0, -2.0]), torch.ones(4, 3), "sigma is -2.0, but must be above 0"),
+        (torch.ones(2, 3), math.nan, torch.ones(4, 3), "sigma is nan, but must be above 0"),
     ],
 )
 def test_bad_input_is_named(y, sigma, data, message):

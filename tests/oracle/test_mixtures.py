@@ -143,11 +143,11 @@ def test_a_doubled_point_counts_twice():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([], [], []), "not empty"),
-        (([1.0], [0.0, 1.0], [1.0]), "as long as each other"),
-        (([1.0, -1.0], [0.0, 1.0], [1.0, 1.0]), "weights must be positive"),
-        (([1.0], [math.inf], [1.0]), "means must be finite"),
-        (([1.0], [0.0], [0.0]), "stds must be positive"),
+        (([], [], []), r"is \[\[0\], \[0\], \[0\]\], but must be \[K\] each"),
+        (([1.0], [0.0, 1.0], [1.0]), r"is \[\[1\], \[2\], \[1\]\], but"),
+        (([1.0, -1.0], [0.0, 1.0], [1.0, 1.0]), "weights is -1.0, but must be positive"),
+        (([1.0], [math.inf], [1.0]), r"means is \[inf\], but must be finite"),
+        (([1.0], [0.0], [0.0]), "stds is 0.0, but must be positive"),
     ],
 )
 def test_bad_mixtures_are_named(arguments, message):
@@ -157,5 +157,5 @@ def test_bad_mixtures_are_named(arguments, message):
 
 @pytest.mark.parametrize("data", [torch.zeros(0, 3), torch.ones(3, dtype=torch.int64), torch.tensor([1.0, math.nan])])
 def test_bad_data_are_named(data):
-    with pytest.raises(ValueError, match="data must be"):
+    with pytest.raises(ValueError, match=r"data is .*, but must be a floating tensor of one finite point"):
         oracle.EmpiricalBayes(data)

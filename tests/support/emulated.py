@@ -3,7 +3,6 @@
 import inspect
 import subprocess
 import sys
-from pathlib import Path
 
 import torch
 
@@ -13,61 +12,12 @@ KINDS = {
     torch.float32: 1, torch.float64: 2, torch.float16: 3, torch.bfloat16: 4, torch.int64: 5, torch.int32: 6,
     torch.bool: 7,
 }  # fmt: skip
-PLANTED = {
-    "missing_barrier": (
-        "  __syncthreads();\n  write_rings(tile, rings, grid, header_of(shared), b, g);\n}",
-        "  if (!BUG) __syncthreads();\n  write_rings(tile, rings, grid, header_of(shared), b, g);\n}",
-    ),
-    "missing_warp_barrier": (
-        "    __syncwarp();\n    if (recorded && __ffs",
-        "    if (!BUG) __syncwarp();\n    if (recorded && __ffs",
-    ),
-    "divergent_barrier": (
-        "  if (!header->due) return;\n",
-        "  if (!header->due) return;\n  if (BUG && threadIdx.x < 32) __syncthreads();\n",
-    ),
-    "missing_lane": ("__match_any_sync(kAllLanes, key[j])", "__match_any_sync(BUG ? 1 : kAllLanes, key[j])"),
-    "tile_edge": ("last < b.size ? last : b.size", "last < b.size ? last + BUG : b.size"),
-    "strip_edge": ("i + 32 * j < end ? key_of", "i + 32 * j + BUG < end ? key_of"),
-    "skipped_tile": ("+ column[index * row] > kept)", "+ column[index * row] > kept + BUG)"),
-    "missing_signal_barrier": (
-        "make_isotonic(grid.bins, mmse, signal);\n  team.sync();",
-        "make_isotonic(grid.bins, mmse, signal);\n  if (!BUG) team.sync();",
-    ),
-    "early_offset": ("seen / kTicket == readers - 1", "(BUG || seen / kTicket == readers - 1)"),
-}
-PLANTED_IN_LOSS = {
-    "missing_team_barrier": (
-        "shared[threadIdx.x / 32] = x;\n  __syncthreads();",
-        "shared[threadIdx.x / 32] = x;\n  if (!BUG) __syncthreads();",
-    ),
-    "piece_edge": ("{sample, piece, first, last, int(", "{sample, piece, first, last - BUG, int("),
-    "pack_edge": ("if (i + j < last) out.of[j]", "if (i + j < last + BUG) out.of[j]"),
-    "fold_edge": ("j < count; j += blockDim.x)", "j < count - BUG; j += blockDim.x)"),
-    "zero_scale": ("factor == 0 ?", "factor == 0 && !BUG ?"),
-}
-"""Bugs by name: a text of the CUDA sources, which must occur there once, and the text with the bug."""
-
-
-def plant(sources: Path, folder: Path) -> None:
-    """Write the CUDA sources with every bug, each asleep until `bug` names it."""
-    texts = {
-        path.name: path.read_text() for path in (*sources.glob("*.cuh"), sources / "launch.h", sources / "refresh.h")
-    }
-    for name, (right, wrong) in (PLANTED | PLANTED_IN_LOSS).items():
-        found = [file for file, text in texts.items() if right in text]
-        assert len(found) == 1, f"{name}: the text it changes is in {found}"
-        assert texts[found[0]].count(right) == 1, name
-        texts[found[0]] = texts[found[0]].replace(right, wrong.replace("BUG", f'int(emulator::bug == "{name}")'))
-    for file, text in texts.items():
-        write(folder / file, text)
-
-
-def write(path: Path, text: str) -> None:
-    """Write what is new, so that nothing else is compiled again."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists() or path.read_text() != text:
-        path.write_text(text)
+PLANTED = (
+    "missing_barrier", "missing_warp_barrier", "divergent_barrier", "missing_lane", "tile_edge", "strip_edge",
+    "skipped_tile", "missing_signal_barrier", "early_offset",
+)  # fmt: skip
+PLANTED_IN_LOSS = ("missing_team_barrier", "piece_edge", "pack_edge", "fold_edge", "zero_scale")
+"""Bugs by name: each a `PLANT(name, right, wrong)` in the C++ sources, asleep until `plant(name)`."""
 
 
 def as_column(x):

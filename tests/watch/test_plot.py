@@ -87,7 +87,7 @@ def test_schedule_figure_draws_what_the_profile_holds(schedule, tmp_path):
 def test_history_figure(tmp_path):
     history = inx.History()
     schedule = inx.InfoNoise(seed=1, warmup=10, refresh_every=5, history=history)
-    with pytest.raises(ValueError, match="2 or more"):
+    with pytest.raises(ValueError, match="records in history is 0, but must be at least 2"):
         plot.history_figure(history)
     for _ in range(40):
         sigma = schedule.sample(256)

@@ -36,7 +36,8 @@ def shares(sigma: Tensor, model: TwoModes, mass: Tensor | None = None) -> dict[s
 
 def masses(density: Any, model: TwoModes) -> dict[str, float]:
     """Probability of each window under a schedule."""
-    ends = {name: density.below(torch.tensor(pair, dtype=torch.float64)) for name, pair in windows(model).items()}
+    table = density.table()
+    ends = {name: table.below(torch.tensor(pair, dtype=torch.float64)) for name, pair in windows(model).items()}
     return {name: float(high - low) for name, (low, high) in ends.items()}
 
 

@@ -28,15 +28,9 @@ def skip_cause(sigma: Tensor, error: Tensor, mask: Tensor | None, known: Tensor,
 
 
 def record(
-    ring: Tensor,
-    count: Tensor,
-    counters: Tensor,
-    grid: Tensor,
-    sigma: Tensor,
-    error: Tensor,
-    mask: Tensor | None,
-    group: Tensor | None,
-) -> None:
+    ring: Tensor, count: Tensor, counters: Tensor, grid: Tensor, sigma: Tensor, error: Tensor,
+    mask: Tensor | None, group: Tensor | None,
+) -> None:  # fmt: skip
     """Append each loss to the FIFO ring of its bin: stable sort by bin, rank within the bin."""
     groups, bins, capacity = ring.shape
     edges = row(grid, "edges")
@@ -64,15 +58,9 @@ def record(
 
 
 def observe_(
-    ring: Tensor,
-    count: Tensor,
-    counters: Tensor,
-    grid: Tensor,
-    sigma: Tensor,
-    error: Tensor,
-    mask: Tensor | None,
-    group: Tensor | None,
-) -> None:
+    ring: Tensor, count: Tensor, counters: Tensor, grid: Tensor, sigma: Tensor, error: Tensor,
+    mask: Tensor | None, group: Tensor | None,
+) -> None:  # fmt: skip
     """Record a batch; in backward only count it."""
     check_batch(ring, sigma, error, mask, group)
     if in_backward():

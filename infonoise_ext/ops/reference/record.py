@@ -37,15 +37,9 @@ def record(ring: Tensor, count: Tensor, error: float) -> None:
 
 
 def observe_(
-    ring: Tensor,
-    count: Tensor,
-    counters: Tensor,
-    grid: Tensor,
-    sigma: Tensor,
-    error: Tensor,
-    mask: Tensor | None,
-    group: Tensor | None,
-) -> None:
+    ring: Tensor, count: Tensor, counters: Tensor, grid: Tensor, sigma: Tensor, error: Tensor,
+    mask: Tensor | None, group: Tensor | None,
+) -> None:  # fmt: skip
     """Record each loss in the ring of its bin, in batch order, or count why not."""
     edges = grid[GRID_ROWS.index("edges")].tolist()
     for i, (s, e) in enumerate(zip(sigma.float().tolist(), error.float().tolist(), strict=True)):

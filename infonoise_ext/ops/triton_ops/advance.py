@@ -67,22 +67,10 @@ def finish_kernel(moments, mmse, cdf, stats, counters, rng, grid, params, n, K: 
 
 
 def advance_(
-    ring: Tensor,
-    count: Tensor,
-    mmse: Tensor,
-    cdf: Tensor,
-    stats: Tensor,
-    counters: Tensor,
-    rng: Tensor,
-    grid: Tensor,
-    params: Tensor,
-    sigma: Tensor,
-    error: Tensor,
-    mask: Tensor | None,
-    group: Tensor | None,
-    n: int,
-    next_group: Tensor | None,
-) -> Tensor:
+    ring: Tensor, count: Tensor, mmse: Tensor, cdf: Tensor, stats: Tensor, counters: Tensor, rng: Tensor,
+    grid: Tensor, params: Tensor, sigma: Tensor, error: Tensor, mask: Tensor | None, group: Tensor | None,
+    n: int, next_group: Tensor | None,
+) -> Tensor:  # fmt: skip
     """One launch for an ordinary batch of one group, three of several, seven for a large batch."""
     check_state(
         ring=ring, count=count, mmse=mmse, cdf=cdf, stats=stats, counters=counters, rng=rng, grid=grid, params=params

@@ -205,15 +205,9 @@ def record_many(
 
 
 def observe_(
-    ring: Tensor,
-    count: Tensor,
-    counters: Tensor,
-    grid: Tensor,
-    sigma: Tensor,
-    error: Tensor,
-    mask: Tensor | None,
-    group: Tensor | None,
-) -> None:
+    ring: Tensor, count: Tensor, counters: Tensor, grid: Tensor, sigma: Tensor, error: Tensor,
+    mask: Tensor | None, group: Tensor | None,
+) -> None:  # fmt: skip
     """Append each loss to the FIFO ring of its bin: one launch, four for a large batch."""
     check_state(ring=ring, count=count, counters=counters, grid=grid)
     check_batch(ring, sigma, error, mask, group)

@@ -1,11 +1,12 @@
 // Drawing: Philox words, four samples each, through the inverse of the table.
 #pragma once
 
-#include "block.cuh"
+#include "core/draw.h"
+#include "cuda/block.cuh"
 
-namespace infonoise {
+namespace infonoise::cuda {
 
-constexpr uint64_t kTicket = 1ull << 40;             // draws a stream can make before tickets disturb it
+constexpr uint64_t kTicket = 1ull << 40;  // draws a stream can make before tickets disturb it
 
 struct Draw {
   float* sigma;
@@ -13,7 +14,7 @@ struct Draw {
   Column group;
 };
 
-__device__ inline float sigma_at(const Params& p, const Grid& grid, const double* table, double u) {
+__device__ inline float invert(const Params& p, const Grid& grid, const double* table, double u) {
   const int k = cdf_bin(u, table, grid.bins);
   const double x = log_sigma_at(p, k, u, table[k], table[k + 1] - table[k]);
   return clamp_sigma(exp_plain(x), grid.row(kEdges), grid.bins);
@@ -30,7 +31,8 @@ __device__ inline uint64_t take_offset(int64_t* rng, uint64_t readers) {
   auto* word = reinterpret_cast<unsigned long long*>(rng + 1);
   const uint64_t seen = atomicAdd(word, static_cast<unsigned long long>(kTicket));
   const uint64_t offset = seen & (kTicket - 1);
-  if (seen / kTicket == readers - 1) atomicExch(word, static_cast<unsigned long long>(offset + 1));
+  if (PLANT(early_offset, seen / kTicket == readers - 1, true))
+    atomicExch(word, static_cast<unsigned long long>(offset + 1));
   return offset;
 }
 
@@ -39,8 +41,9 @@ __device__ inline float search_sigma(const Params& p, const Grid& grid, const St
                                      uint32_t word) {
   const double u = uniform(word), *edges = grid.row(kEdges);
   if (draws_by_words(p))
-    return sigma_of_word(draw_row(cdf, cdf_bin(u, cdf, grid.bins), edges), word, float(p.width), float(edges[grid.bins]));
-  return sigma_at(p, grid, cdf, p.stratified > 0 ? stratified(s, i, u) : u);
+    return sigma_of_word(word_bin(cdf, cdf_bin(u, cdf, grid.bins), edges), word, float(p.width),
+                         float(edges[grid.bins]));
+  return invert(p, grid, cdf, p.stratified > 0 ? stratified(s, i, u) : u);
 }
 
 // use(four, words) for every fourth sample from thread `first` on.
@@ -68,40 +71,45 @@ __device__ void draw_tables(const Params& p, const Grid& grid, const Stream& str
   });
 }
 
-struct Rows {                 // one table in shared memory as words see it
-  DrawRow* rows;              // [K]
-  uint16_t* cells;            // [kCells + 1]; null where too few samples would use it
+struct DrawTable {  // one table in shared memory as words see it
+  WordBin* bins;    // [K]
+  uint16_t* cells;  // [kCells + 1]; null where too few samples would use it
   int last;
 
-  __device__ const DrawRow& of(uint32_t word) const {
-    return rows[cells ? find_row_in_cell(rows, cells, word) : find_row(rows, 0, last + 1, word)];
+  __device__ const WordBin& of(uint32_t word) const {
+    return bins[cells ? find_bin_in_cell(bins, cells, word) : find_bin(bins, 0, last + 1, word)];
   }
 };
 
+inline size_t table_bytes(int bins) { return sizeof(double) * (bins + 1); }
+inline size_t word_bytes(int bins) { return sizeof(WordBin) * bins + sizeof(uint16_t) * (kCells + 1); }
+inline size_t draw_bytes(int bins) { return std::max(table_bytes(bins), word_bytes(bins)); }
+
 // Ends with a barrier.
-__device__ inline Rows make_rows(const double* cdf, const Grid& grid, bool with_cells, unsigned char* shared) {
-  Rows r{body_of<DrawRow>(shared), nullptr, last_row(cdf, grid.bins)};
-  for (int k = threadIdx.x; k <= r.last; k += blockDim.x) r.rows[k] = draw_row(cdf, k, grid.row(kEdges));
+__device__ inline DrawTable make_draw_table(const double* cdf, const Grid& grid, bool with_cells,
+                                            unsigned char* shared) {
+  DrawTable t{body_of<WordBin>(shared), nullptr, last_word_bin(cdf, grid.bins)};
+  for (int k = threadIdx.x; k <= t.last; k += blockDim.x) t.bins[k] = word_bin(cdf, k, grid.row(kEdges));
   __syncthreads();
-  if (!with_cells) return r;
-  r.cells = reinterpret_cast<uint16_t*>(r.rows + grid.bins);
+  if (!with_cells) return t;
+  t.cells = reinterpret_cast<uint16_t*>(t.bins + grid.bins);
   for (int c = threadIdx.x; c <= int(kCells); c += blockDim.x)
-    r.cells[c] = uint16_t(c < int(kCells) ? find_row(r.rows, 0, r.last + 1, uint32_t(c) << kCellShift) : r.last);
+    t.cells[c] = uint16_t(c < int(kCells) ? find_bin(t.bins, 0, t.last + 1, uint32_t(c) << kCellShift) : t.last);
   __syncthreads();
-  return r;
+  return t;
 }
 
-struct alignas(16) Four {     // written at once
+struct alignas(16) Four {  // written at once
   float sigma[4];
 };
 
-__device__ inline void draw_rows(const Params& p, const Grid& grid, const Stream& stream, const Draw& d,
-                                 const Rows& rows, int64_t first, int64_t step) {
+__device__ inline void draw_by_words(const Params& p, const Grid& grid, const Stream& stream, const Draw& d,
+                                     const DrawTable& table, int64_t first, int64_t step) {
   const float width = float(p.width), highest = float(grid.row(kEdges)[grid.bins]);
   for_each_four(p, stream, d.size, first, step, [&](int64_t four, const uint32_t* words) {
     Four out;
 #pragma unroll
-    for (int j = 0; j < 4; ++j) out.sigma[j] = sigma_of_word(rows.of(words[j]), words[j], width, highest);
+    for (int j = 0; j < 4; ++j) out.sigma[j] = sigma_of_word(table.of(words[j]), words[j], width, highest);
     if (4 * four + 4 <= d.size) {
       reinterpret_cast<Four*>(d.sigma)[four] = out;
       return;
@@ -122,8 +130,8 @@ __device__ inline void draw_one_table(const Params& p, const Grid& grid, const d
                                       unsigned char* shared) {
   __syncthreads();
   if (draws_by_words(p)) {
-    const Rows rows = make_rows(cdf, grid, d.size / blocks >= 2 * kCells, shared);
-    return draw_rows(p, grid, stream, d, rows, first, step);
+    const DrawTable table = make_draw_table(cdf, grid, d.size / blocks >= 2 * kCells, shared);
+    return draw_by_words(p, grid, stream, d, table, first, step);
   }
   double* table = body_of<double>(shared);
   copy_table(cdf, grid.bins, table);
@@ -141,4 +149,4 @@ __device__ inline void draw_all(const Params& p, const Grid& grid, const double*
               [&](int64_t i) { return cdf + clamped_group(d.group, i, groups) * (grid.bins + 1); });
 }
 
-}  // namespace infonoise
+}  // namespace infonoise::cuda

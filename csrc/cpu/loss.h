@@ -1,19 +1,16 @@
-// Squared errors of samples and their gradient on the CPU, over plain pointers. Knows no torch.
+// Squared errors of samples and their gradient on the CPU, over plain pointers.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
-#include <type_traits>
 
-namespace infonoise {
+#include "core/loss.h"
 
-constexpr int kSums = 16;                 // sums side by side, which the compiler turns into vectors
-constexpr int64_t kRun = 1024;            // elements summed in the arithmetic's own type before double takes over
-constexpr int64_t kPiece = 1 << 15;       // elements of a task; fixed, so that no result depends on threads
+namespace infonoise::cpu {
 
-// The type of the arithmetic: float holds a float16 or bfloat16 exactly.
-template <class D, class T>
-using Wide = std::conditional_t<std::is_same_v<D, double> || std::is_same_v<T, double>, double, float>;
+constexpr int kSums = 16;            // sums side by side, which the compiler turns into vectors
+constexpr int64_t kRun = 1024;       // elements summed in the arithmetic's own type before double takes over
+constexpr int64_t kPiece = 1 << 15;  // elements of a task; fixed, so that no result depends on threads
 
 template <class D, class T>
 double squares_of_run(const D* denoised, const T* target, int64_t size) {
@@ -48,4 +45,4 @@ void gradient_of_piece(double scale, const D* denoised, const T* target, int64_t
   for (int64_t i = 0; i < size; ++i) gradient[i] = D(factor * (W(denoised[i]) - W(target[i])));
 }
 
-}  // namespace infonoise
+}  // namespace infonoise::cpu

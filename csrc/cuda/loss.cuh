@@ -1,52 +1,48 @@
-// Squared errors of samples and their gradient: bound by memory, so every load is as wide as it can be.
+// Squared errors of samples and their gradient, in device functions and kernels: bound by memory, so every load is as
+// wide as it can be.
 //
 // A team of threads takes one piece of one sample, in packs of N neighbours a thread. Which thread adds
 // which element depends on shape and dtypes alone, and so do the results; alignment decides only
 // whether a pack is one load or N.
 #pragma once
 
-#include <type_traits>
+#include "core/loss.h"
+#include "cuda/block.cuh"
 
-#include "block.cuh"
-
-namespace infonoise {
+namespace infonoise::cuda {
 
 constexpr int kPackBytes = 16;
-constexpr int kPacks = 2;                            // packs in flight a thread, for each of the two tensors
-constexpr int kLossThreads = 256;                    // of a block; four blocks share a multiprocessor
-
-struct Half {
-  uint16_t bits;
-};
-struct Bfloat {
-  uint16_t bits;
-};
+constexpr int kPacks = 2;          // packs in flight a thread, for each of the two tensors
+constexpr int kLossThreads = 256;  // of a block; four blocks share a multiprocessor
 
 struct Pair {
   const void* denoised;
   const void* target;
   Kind denoised_kind, target_kind;
-  int64_t samples, size;                             // size: elements of a sample
-  bool packed;                                       // packs are aligned and whole
+  int64_t samples, size;  // size: elements of a sample
+  bool packed;            // packs are aligned and whole
 };
 
 struct Pieces {
-  int64_t count, length;                             // of a sample; the last piece may be shorter
-  int team;                                          // threads: a power of two up to 32, or the block
+  int64_t count, length;  // of a sample; the last piece may be shorter
+  int team;               // threads: a power of two up to 32, or the block
 };
 
-struct Errors {                                      // [B], float or double
+struct Errors {  // [B], float or double
   void* data;
   bool wide;
   __device__ void set(int64_t i, double error) const {
-    if (wide) static_cast<double*>(data)[i] = error;
-    else static_cast<float*>(data)[i] = float(error);
+    if (wide) {
+      static_cast<double*>(data)[i] = error;
+    } else {
+      static_cast<float*>(data)[i] = float(error);
+    }
   }
 };
 
-struct Span {                                        // what a thread's team works on
-  int64_t sample, piece, first, last;                // elements, from the start of the sample
-  int thread;                                        // within the team
+struct Span {                          // what a thread's team works on
+  int64_t sample, piece, first, last;  // elements, from the start of the sample
+  int thread;                          // within the team
   bool exists;
 };
 
@@ -55,25 +51,11 @@ __device__ inline Span span_of(const Pair& pair, const Pieces& p) {
   const int64_t task = int64_t(blockIdx.x) * teams + threadIdx.x / p.team;
   const int64_t sample = task / p.count, piece = task % p.count, first = piece * p.length;
   const int64_t last = first + p.length < pair.size ? first + p.length : pair.size;
-  return {sample, piece, first, last, int(threadIdx.x % p.team), sample < pair.samples};
+  return {sample, piece, first, PLANT(piece_edge, last, last - 1), int(threadIdx.x % p.team), sample < pair.samples};
 }
 
-__device__ inline double widen(double x) { return x; }
-__device__ inline float widen(float x) { return x; }
-__device__ inline float widen(Half x) { return from_half(x.bits); }
-__device__ inline float widen(Bfloat x) { return from_bfloat(x.bits); }
-
-__device__ inline void narrow(double x, double& out) { out = x; }
-__device__ inline void narrow(double x, float& out) { out = float(x); }
-__device__ inline void narrow(float x, float& out) { out = x; }
-__device__ inline void narrow(float x, Half& out) { out.bits = to_half(x); }
-__device__ inline void narrow(float x, Bfloat& out) { out.bits = to_bfloat(x); }
-
 template <class D, class T>
-struct Types {
-  using Wide = std::conditional_t<std::is_same_v<D, double> || std::is_same_v<T, double>, double, float>;
-  static constexpr int kPack = kPackBytes / (sizeof(D) > sizeof(T) ? sizeof(D) : sizeof(T));
-};
+constexpr int kPack = kPackBytes / (sizeof(D) > sizeof(T) ? sizeof(D) : sizeof(T));
 
 template <class T, int N>
 struct alignas(sizeof(T) * N) Pack {
@@ -87,7 +69,7 @@ __device__ Pack<T, N> load(const T* x, int64_t i, int64_t last, bool packed) {
   Pack<T, N> out{};
 #pragma unroll
   for (int j = 0; j < N; ++j)
-    if (i + j < last) out.of[j] = x[i + j];
+    if (i + j < PLANT(pack_edge, last, last + 1)) out.of[j] = x[i + j];
   return out;
 }
 
@@ -103,8 +85,8 @@ __device__ void store(T* x, int64_t i, int64_t last, bool packed, const Pack<T, 
 // use(begin, differences): every pack of this thread, kPacks at a time; pack k is k * team packs on.
 template <bool kAligned, class D, class T, class Use>
 __device__ void for_each_pack(const D* denoised, const T* target, const Span& span, int team, const Use& use) {
-  using Wide = typename Types<D, T>::Wide;
-  constexpr int N = Types<D, T>::kPack;
+  using W = Wide<D, T>;
+  constexpr int N = kPack<D, T>;
   const int64_t step = int64_t(team) * N;
   for (int64_t begin = span.first + span.thread * N; begin < span.last; begin += kPacks * step) {
     Pack<D, N> a[kPacks];
@@ -114,11 +96,11 @@ __device__ void for_each_pack(const D* denoised, const T* target, const Span& sp
       a[k] = load<N>(denoised, begin + k * step, span.last, kAligned);
       b[k] = load<N>(target, begin + k * step, span.last, kAligned);
     }
-    Wide difference[kPacks][N];
+    W difference[kPacks][N];
 #pragma unroll
     for (int k = 0; k < kPacks; ++k)
 #pragma unroll
-      for (int j = 0; j < N; ++j) difference[k][j] = Wide(widen(a[k].of[j])) - Wide(widen(b[k].of[j]));
+      for (int j = 0; j < N; ++j) difference[k][j] = W(a[k].of[j]) - W(b[k].of[j]);
     use(begin, difference);
   }
 }
@@ -128,7 +110,7 @@ __device__ inline double team_sum(double x, int team, double* shared) {
   for (int step = (team < 32 ? team : 32) / 2; step > 0; step /= 2) x += __shfl_xor_sync(kAllLanes, x, step);
   if (team <= 32) return x;
   if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = x;
-  __syncthreads();
+  PLANT(missing_team_barrier, __syncthreads(), void());
   x = 0;
   for (int w = 0; w < team / 32; ++w) x += shared[w];
   return x;
@@ -143,14 +125,12 @@ __device__ void with_pair(const Pair& pair, int64_t sample, const Use& use) {
       case kFloat32: return next(static_cast<const float*>(data) + start);
       case kFloat64: return next(static_cast<const double*>(data) + start);
       case kFloat16: return next(static_cast<const Half*>(data) + start);
-      default: return next(static_cast<const Bfloat*>(data) + start);
+      default: return next(static_cast<const BFloat16*>(data) + start);
     }
   };
   typed(pair.denoised, pair.denoised_kind, [&](const auto* d) {
-    typed(pair.target, pair.target_kind, [&](const auto* t) {
-      if (pair.packed) use(d, t, std::true_type());
-      else use(d, t, std::false_type());
-    });
+    typed(pair.target, pair.target_kind,
+          [&](const auto* t) { pair.packed ? use(d, t, std::true_type()) : use(d, t, std::false_type()); });
   });
 }
 
@@ -176,18 +156,53 @@ __device__ inline void write_gradient(const Pair& pair, const Span& span, int te
     using D = std::decay_t<decltype(*d)>;
     D* out = static_cast<D*>(gradient) + span.sample * pair.size;
     for_each_pack<decltype(aligned)::value>(d, t, span, team, [&](int64_t begin, const auto& difference) {
-      using Wide = std::decay_t<decltype(difference[0][0])>;
-      constexpr int N = sizeof(difference[0]) / sizeof(Wide);
-      const Wide factor = Wide(scale);
+      using W = std::decay_t<decltype(difference[0][0])>;
+      constexpr int N = sizeof(difference[0]) / sizeof(W);
+      const W factor = W(scale);
+      const bool zero = PLANT(zero_scale, factor == 0, false);
 #pragma unroll
       for (int k = 0; k < kPacks; ++k) {
         Pack<D, N> pack;
 #pragma unroll
-        for (int j = 0; j < N; ++j) narrow(factor == 0 ? Wide(0) : factor * difference[k][j], pack.of[j]);
+        for (int j = 0; j < N; ++j) pack.of[j] = D(zero ? W(0) : factor * difference[k][j]);
         store(out, begin + int64_t(k) * team * N, span.last, decltype(aligned)::value, pack);
       }
     });
   });
 }
 
-}  // namespace infonoise
+#define INX_LOSS_KERNEL __global__ void __launch_bounds__(kLossThreads, 4)
+
+// Sums of squares of the pieces of samples, or errors where a sample is one piece.
+INX_LOSS_KERNEL denoising_error_kernel(Pair pair, Pieces pieces, double* sums, Errors errors) {
+  INX_SHARED(shared);
+  const Span span = span_of(pair, pieces);
+  const double mine = span.exists ? squares_of(pair, span, pieces.team) : 0.0;
+  const double sum = team_sum(mine, pieces.team, body_of<double>(shared));
+  if (!span.exists || span.thread != 0) return;
+  if (pieces.count > 1) {
+    sums[span.sample * pieces.count + span.piece] = sum;
+  } else {
+    errors.set(span.sample, sum / double(pair.size));
+  }
+}
+
+INX_LOSS_KERNEL denoising_fold_kernel(const double* sums, int64_t count, int64_t size,
+                                      Errors errors) {  // a block a sample
+  INX_SHARED(shared);
+  double mine = 0;
+  for (int64_t j = threadIdx.x; j < PLANT(fold_edge, count, count - 1); j += blockDim.x)
+    mine += sums[blockIdx.x * count + j];
+  const double sum = team_sum(mine, blockDim.x, body_of<double>(shared));
+  if (threadIdx.x == 0) errors.set(blockIdx.x, sum / double(size));
+}
+
+INX_LOSS_KERNEL denoising_gradient_kernel(Pair pair, Pieces pieces, Column grad_error, void* gradient) {
+  const Span span = span_of(pair, pieces);
+  if (!span.exists) return;
+  double grad[1];
+  read<1>(grad_error, span.sample, pair.samples, grad);
+  write_gradient(pair, span, pieces.team, 2.0 / double(pair.size) * grad[0], gradient);
+}
+
+}  // namespace infonoise::cuda

@@ -1,13 +1,13 @@
-// The training loss's ops for CPU tensors: check, cut samples into pieces, run the loops of loss_cpu.h.
+// The training loss's ops for CPU tensors: check, cut samples into pieces, run the loops of loss.h.
 #include <torch/headeronly/util/BFloat16.h>
 #include <torch/headeronly/util/Half.h>
 
 #include <numeric>
 
-#include "loss_cpu.h"
-#include "ops.h"
+#include "checks.h"
+#include "cpu/loss.h"
 
-namespace infonoise {
+namespace infonoise::cpu {
 namespace {
 
 // use(data): with a pointer to the elements' own type.
@@ -62,7 +62,7 @@ Tensor denoising_error(const Tensor& denoised, const Tensor& target) {
 
 // d error / d denoised = 2 / M (denoised - target), times what arrives for each sample.
 std::vector<double> scales_of(const Tensor& grad_error, const Samplewise& s) {
-  check_batch(grad_error, "grad_error", s.samples, "denoised");
+  check_vector(grad_error, "grad_error", s.samples, "denoised");
   check_floating(grad_error, "grad_error");
   std::vector<double> scales(s.samples);
   const int64_t stride = s.samples ? grad_error.stride(0) : 1;
@@ -87,9 +87,9 @@ Tensor denoising_error_backward(const Tensor& grad_error, const Tensor& denoised
 }
 
 }  // namespace
-}  // namespace infonoise
+}  // namespace infonoise::cpu
 
 STABLE_TORCH_LIBRARY_IMPL(infonoise, CPU, m) {
-  m.impl("denoising_error", TORCH_BOX(&infonoise::denoising_error));
-  m.impl("denoising_error_backward", TORCH_BOX(&infonoise::denoising_error_backward));
+  m.impl("denoising_error", TORCH_BOX(&infonoise::cpu::denoising_error));
+  m.impl("denoising_error_backward", TORCH_BOX(&infonoise::cpu::denoising_error_backward));
 }

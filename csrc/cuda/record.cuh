@@ -4,27 +4,27 @@
 // the tallies become ranks, and the workers walk their stretches again and write.
 #pragma once
 
-#include "block.cuh"
+#include "cuda/block.cuh"
 
-namespace infonoise {
+namespace infonoise::cuda {
 
-constexpr int kStrips = 4;                           // strips of 32 samples a warp reads at once
-constexpr int kPlans = 3;                            // rows of a tile beside the tallies of its workers
-constexpr int kCauses = kCounters - kMasked;         // of skipping; each is tallied like a bin
+constexpr int kStrips = 4;                    // strips of 32 samples a warp reads at once
+constexpr int kPlans = 3;                     // of a tile, beside the tallies of its workers
+constexpr int kCauses = kCounters - kMasked;  // of skipping; each is tallied like a bin
 
-struct Samples {
+struct Batch {
   Column sigma, error, mask, group;
   int64_t size;
-  bool recomputed;            // by backward: counted, not recorded
+  bool recomputed;  // by backward: counted, not recorded
 };
 
-struct Row {
+struct Sample {
   int key;
   float error;
 };
 
 // A sample as group g sees it: its bin, or K + its cause of skipping; -1 when it is another group's.
-__device__ inline int key_of(const Rings& rings, const Grid& grid, const Range& range, const Samples& b, int64_t g,
+__device__ inline int key_of(const Rings& rings, const Grid& grid, const Range& range, const Batch& b, int64_t g,
                              int64_t i, float sigma, float error) {
   const int64_t group = group_at(b.group, i);
   const bool known = uint64_t(group) < uint64_t(rings.groups);
@@ -33,14 +33,14 @@ __device__ inline int key_of(const Rings& rings, const Grid& grid, const Range& 
   const bool inside = sigma >= range.low && sigma <= range.high;
   const Counter cause = skip_cause(b.recomputed, masked, known, sigma, inside, error);
   if (cause != kCounters) return grid.bins + cause - kMasked;
-  return settle_bin(sigma, guess_bin(sigma, range.offset, range.scale, grid.bins), grid.row(kEdges), grid.bins);
+  return bin_of(sigma, range, grid.row(kEdges), grid.bins);
 }
 
-struct Tile {                 // a stretch of the batch and its tallies in shared memory
+struct Tile {  // a stretch of the batch and its tallies in shared memory
   int64_t first, last;
-  int* rows;                  // [workers + kPlans, columns]
+  int* tallies;  // [workers + kPlans, columns]
   int workers, columns;
-  __device__ int* row(int w) const { return rows + w * columns; }
+  __device__ int* row(int w) const { return tallies + w * columns; }
   __device__ int* kept() const { return row(workers); }        // the rank from which on a loss stays
   __device__ int* start() const { return row(workers + 1); }   // the slot of that loss
   __device__ int* before() const { return row(workers + 2); }  // samples of the tiles before this one
@@ -50,10 +50,10 @@ __device__ inline Tile tile_of(int64_t first, int64_t last, int bins, int worker
   return {first, last, body_of<int>(shared), workers, bins + kCauses};
 }
 
-// visit(row, peers): every sample of this worker, strip by strip; peers are the lanes of equal key.
+// visit(sample, peers): every sample of this worker, strip by strip; peers are the lanes of equal key.
 template <class Visit>
-__device__ void for_each_row(const Tile& tile, const Rings& rings, const Grid& grid, const Range& range,
-                             const Samples& b, int64_t g, const Visit& visit) {
+__device__ void for_each_sample(const Tile& tile, const Rings& rings, const Grid& grid, const Range& range,
+                                const Batch& b, int64_t g, const Visit& visit) {
   const int worker = threadIdx.x / 32, lane = threadIdx.x % 32;
   if (worker >= tile.workers) return;
   const int64_t across = int64_t(tile.workers) * 32;
@@ -66,23 +66,26 @@ __device__ void for_each_row(const Tile& tile, const Rings& rings, const Grid& g
     read<kStrips>(b.sigma, i, end, sigma);
     read<kStrips>(b.error, i, end, error);
 #pragma unroll
-    for (int j = 0; j < kStrips; ++j)
-      key[j] = i + 32 * j < end ? key_of(rings, grid, range, b, g, i + 32 * j, sigma[j], error[j]) : -1;
+    for (int j = 0; j < kStrips; ++j) {
+      const bool inside = PLANT(strip_edge, i + 32 * j < end, i + 32 * j + 1 < end);
+      key[j] = inside ? key_of(rings, grid, range, b, g, i + 32 * j, sigma[j], error[j]) : -1;
+    }
 #pragma unroll
-    for (int j = 0; j < kStrips; ++j) visit(Row{key[j], error[j]}, __match_any_sync(kAllLanes, key[j]));
+    for (int j = 0; j < kStrips; ++j)
+      visit(Sample{key[j], error[j]}, __match_any_sync(PLANT(missing_lane, kAllLanes, 1u), key[j]));
   }
 }
 
 // Leaves in each worker's row how many samples of its stretch have each key. Ends with a barrier.
 __device__ inline void tally_tile(const Tile& tile, const Rings& rings, const Grid& grid, Header* header,
-                                  const Samples& b, int64_t g) {
-  for (int j = threadIdx.x; j < tile.workers * tile.columns; j += blockDim.x) tile.rows[j] = 0;
+                                  const Batch& b, int64_t g) {
+  for (int j = threadIdx.x; j < tile.workers * tile.columns; j += blockDim.x) tile.tallies[j] = 0;
   if (threadIdx.x == 0) header->range = range_of(grid.row(kEdges), grid.bins);
   __syncthreads();
   int* mine = tile.row(threadIdx.x / 32);
   const int lane = threadIdx.x % 32;
-  for_each_row(tile, rings, grid, header->range, b, g, [&](const Row& row, unsigned peers) {
-    if (row.key >= 0 && __ffs(peers) - 1 == lane) mine[row.key] += __popc(peers);
+  for_each_sample(tile, rings, grid, header->range, b, g, [&](const Sample& sample, unsigned peers) {
+    if (sample.key >= 0 && __ffs(peers) - 1 == lane) mine[sample.key] += __popc(peers);
     __syncwarp();
   });
   __syncthreads();
@@ -107,31 +110,31 @@ __device__ inline int plan_bin(const Tile& tile, const Rings& rings, int k, int6
 }
 
 __device__ inline void write_rings(const Tile& tile, const Rings& rings, const Grid& grid, const Header* header,
-                                   const Samples& b, int64_t g) {
+                                   const Batch& b, int64_t g) {
   int* mine = tile.row(threadIdx.x / 32);
   const int lane = threadIdx.x % 32;
-  for_each_row(tile, rings, grid, header->range, b, g, [&](const Row& row, unsigned peers) {
-    const bool recorded = row.key >= 0 && row.key < grid.bins;
-    const int rank = recorded ? mine[row.key] + __popc(peers & ((1u << lane) - 1)) : 0;
+  for_each_sample(tile, rings, grid, header->range, b, g, [&](const Sample& sample, unsigned peers) {
+    const bool recorded = sample.key >= 0 && sample.key < grid.bins;
+    const int rank = recorded ? mine[sample.key] + __popc(peers & ((1u << lane) - 1)) : 0;
+    PLANT(missing_warp_barrier, __syncwarp(), void());
+    if (recorded && __ffs(peers) - 1 == lane) mine[sample.key] += __popc(peers);
     __syncwarp();
-    if (recorded && __ffs(peers) - 1 == lane) mine[row.key] += __popc(peers);
-    __syncwarp();
-    const int kept = recorded ? tile.kept()[row.key] : 0;
+    const int kept = recorded ? tile.kept()[sample.key] : 0;
     if (recorded && rank >= kept) {
-      const int64_t slot = int64_t(tile.start()[row.key]) + rank - kept;
-      float* ring = rings.ring + (g * grid.bins + row.key) * rings.capacity;
-      ring[slot < rings.capacity ? slot : slot - rings.capacity] = row.error;
+      const int64_t slot = int64_t(tile.start()[sample.key]) + rank - kept;
+      float* ring = rings.ring + (g * grid.bins + sample.key) * rings.capacity;
+      ring[slot < rings.capacity ? slot : slot - rings.capacity] = sample.error;
     }
   });
 }
 
 // Adds what one call brought to a bin's count or to a cause's counter.
 __device__ inline void add_total(const Rings& rings, int bins, int64_t g, int column, int total) {
-  if (column < bins) rings.count[g * bins + column] += total;
-  else rings.counters[g * kCounters + kMasked + column - bins] += total;
+  int64_t* place = column < bins ? rings.count + g * bins : rings.counters + g * kCounters + kMasked - bins;
+  place[column] += total;
 }
 
-__device__ inline void record(const Rings& rings, const Grid& grid, const Samples& b, int64_t g, int workers,
+__device__ inline void record(const Rings& rings, const Grid& grid, const Batch& b, int64_t g, int workers,
                               unsigned char* shared) {
   const Tile tile = tile_of(0, b.size, grid.bins, workers, shared);
   tally_tile(tile, rings, grid, header_of(shared), b, g);
@@ -140,8 +143,8 @@ __device__ inline void record(const Rings& rings, const Grid& grid, const Sample
     if (k < grid.bins) plan_bin(tile, rings, k, rings.count[g * grid.bins + k], total);
     add_total(rings, grid.bins, g, k, total);
   }
-  __syncthreads();
+  PLANT(missing_barrier, __syncthreads(), void());
   write_rings(tile, rings, grid, header_of(shared), b, g);
 }
 
-}  // namespace infonoise
+}  // namespace infonoise::cuda

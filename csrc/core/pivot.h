@@ -1,9 +1,11 @@
 // Step 5 of a refresh: the midpoint of the gate, from the entropy rate (docs/how-it-works.md).
 #pragma once
 
-#include "core.h"
+#include "core/layout.h"
 
 namespace infonoise {
+
+INX_HD double safe_log(double x) { return std::log(x > kTiny ? x : kTiny); }
 
 // Eq. 18: beyond the last centre where r reaches p * max r, log-log interpolated.
 INX_HD double onset(const Params& p, const Grid& grid, const double* log_r) {
@@ -32,14 +34,14 @@ INX_HD double valley(const Grid& grid, const double* rho) {
 INX_HD double knee(const Params& p, const Grid& grid, const double* log_r, int first) {
   const int half = p.width >= 0.5 ? 1 : int(0.5 / p.width + 0.5);
   const double step = half * p.width;
-  double sharpest = -1, pivot = 0;
+  double sharpest = -1, found = 0;
   for (int k = first + half; k < grid.bins - half; ++k) {
     const double slope = (log_r[k + half] - log_r[k - half]) / (2 * step);
     const double second = (log_r[k + half] - 2 * log_r[k] + log_r[k - half]) / (step * step);
     const double curvature = std::fabs(second) / std::pow(1 + slope * slope, 1.5);
-    if (curvature > sharpest) sharpest = curvature, pivot = grid.row(kSigma)[k];
+    if (curvature > sharpest) sharpest = curvature, found = grid.row(kSigma)[k];
   }
-  return pivot;
+  return found;
 }
 
 // App. B.4: upper end of the low-noise run of bins that one straight line fits (rms <= tolerance).
@@ -59,8 +61,8 @@ INX_HD double power_law(const Params& p, const Grid& grid, const double* log_r, 
   return last == grid.bins - 1 ? 0.0 : grid.row(kSigma)[last];
 }
 
-// Step 5, for one thread: `log_r` is of r = rho / sigma.
-INX_HD double searched_pivot(const Params& p, const Grid& grid, const double* rho, const double* log_r) {
+// For one thread: `log_r` is of r = rho / sigma.
+INX_HD double pivot_by_rule(const Params& p, const Grid& grid, const double* rho, const double* log_r) {
   int first = 0;
   while (first < grid.bins && !(rho[first] / grid.row(kSigma)[first] > kTiny)) ++first;
   if (first == grid.bins) return 0;
@@ -68,15 +70,16 @@ INX_HD double searched_pivot(const Params& p, const Grid& grid, const double* rh
   return power_law(p, grid, log_r, first);
 }
 
+// Step 5, the same for every thread. Fills `log_r`.
 template <class Team>
-INX_HD double find_pivot(const Team& team, const Params& p, const Grid& grid, const double* rho, double* log_r,
-                         double* told) {
+INX_HD double pivot(const Team& team, const Params& p, const Grid& grid, const double* rho, double* log_r,
+                    double* shared_value) {
   if (p.pivot_rule == kFixed) return p.pivot_value;
   for (int k = team.first(); k < grid.bins; k += team.step()) log_r[k] = safe_log(rho[k] / grid.row(kSigma)[k]);
   team.sync();
-  if (team.first() == 0) told[0] = searched_pivot(p, grid, rho, log_r);
+  if (team.first() == 0) *shared_value = pivot_by_rule(p, grid, rho, log_r);
   team.sync();
-  return told[0];
+  return *shared_value;
 }
 
 }  // namespace infonoise

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from ..curves.arguments import refuse
 from ..ops import library as _library
 from ..ops.checks import FLOATS
 from ..ops.graphs import never_compiled
@@ -165,24 +166,24 @@ def _float32_in_full() -> Iterator[None]:
 def _check(y: Tensor, data: Tensor) -> None:
     for name, x in (("y", y), ("data", data)):
         if x.dtype not in FLOATS:
-            raise ValueError(f"{name} must be one of {FLOATS}, got {x.dtype}")
+            refuse(f"the dtype of {name}", x.dtype, f"one of {', '.join(map(str, FLOATS))}")
         if x.dim() < 1:
-            raise ValueError(f"{name} must have a first dimension of samples, got a scalar")
+            refuse(f"the shape of {name}", [], "[samples, ...]")
     if data.numel() == 0:
-        raise ValueError(f"data must hold at least one sample of at least one number, got shape {list(data.shape)}")
+        refuse("the shape of data", list(data.shape), "that of one sample or more, of one number or more")
     if y.shape[1:] != data.shape[1:]:
-        raise ValueError(f"y must have the samples' shape of data, {list(data.shape[1:])}, got {list(y.shape[1:])}")
+        refuse("the shape of a sample in y", list(y.shape[1:]), f"that of one in data, {list(data.shape[1:])}")
     if y.device != data.device:
-        raise ValueError(f"y is on {y.device}, but data is on {data.device}")
+        refuse("the device of y", str(y.device), f"that of data, {data.device}")
 
 
 def _checked_sigma(sigma: Tensor | float, y: Tensor) -> Tensor:
     if not isinstance(sigma, Tensor):
         sigma = torch.tensor(sigma, dtype=torch.float64)
     elif sigma.dim() > 0 and sigma.device != y.device:
-        raise ValueError(f"sigma is on {sigma.device}, but y is on {y.device}")
+        refuse("the device of sigma", str(sigma.device), f"that of y, {y.device}")
     if sigma.dim() > 0 and sigma.shape != y.shape[:1]:
-        raise ValueError(f"sigma must be a scalar or have shape {list(y.shape[:1])}, got {list(sigma.shape)}")
+        refuse("the shape of sigma", list(sigma.shape), f"{list(y.shape[:1])} or that of a scalar")
     if sigma.device.type == "cpu" and not bool((sigma > 0).all()):
-        raise ValueError(f"sigma must be above 0, got {float(sigma[~(sigma > 0)][0])}")
+        refuse("sigma", float(sigma[~(sigma > 0)][0]), "above 0")
     return sigma.to(y.device)

@@ -1,0 +1,150 @@
+// Drawing: Philox words, and the sigma of a word or of a uniform number, through the inverse of a table.
+#pragma once
+
+#include "core/layout.h"
+
+namespace infonoise {
+
+constexpr double kWidestBin = 2;  // bins up to this wide in log sigma are drawn from in float32
+
+// Philox4x32-10, Salmon et al. 2011: c holds the counter and receives the four words.
+INX_HD void philox(uint32_t c[4], uint32_t key0, uint32_t key1) {
+  for (int round = 0; round < 10; ++round) {
+    const uint64_t a = 0xD2511F53ull * c[0], b = 0xCD9E8D57ull * c[2];
+    const uint32_t c1 = c[1], c3 = c[3];
+    c[0] = uint32_t(b >> 32) ^ c1 ^ key0;
+    c[1] = uint32_t(b);
+    c[2] = uint32_t(a >> 32) ^ c3 ^ key1;
+    c[3] = uint32_t(a);
+    key0 += 0x9E3779B9u;
+    key1 += 0xBB67AE85u;
+  }
+}
+
+struct Stream {  // the draw of one call
+  uint64_t seed, offset;
+  int64_t turn, world, total;  // of stratified sampling: the ranks take turns in every world strata of the total
+};
+
+INX_HD Stream stream_of(const Params& p, int64_t seed, uint64_t offset, int64_t n) {
+  const int64_t world = int64_t(p.world);
+  return {uint64_t(seed), offset, int64_t((uint64_t(p.rank) + offset) % uint64_t(world)), world, world * n};
+}
+
+INX_HD double stratified(const Stream& s, int64_t i, double u) {
+  return (double(s.turn + i * s.world) + u) / double(s.total);
+}
+
+// The four words of samples 4 * block to 4 * block + 3.
+INX_HD void draw_words(const Params& p, const Stream& s, int64_t block, uint32_t words[4]) {
+  words[0] = uint32_t(block);
+  words[1] = uint32_t(p.rank);
+  words[2] = uint32_t(s.offset);
+  words[3] = uint32_t(s.offset >> 32);
+  philox(words, uint32_t(s.seed), uint32_t(s.seed >> 32));
+}
+
+INX_HD double uniform(uint32_t word) { return (word + 0.5) * 0x1p-32; }
+
+// The last k from `low` on and below `high` with at(k) <= x; `low` where there is none. `at` does not fall.
+template <class At, class X>
+INX_HD int last_at_most(const At& at, int low, int high, X x) {
+  while (high - low > 1) {
+    const int middle = (low + high) >> 1;
+    (at(middle) <= x ? low : high) = middle;
+  }
+  return low;
+}
+
+// The k with cdf[k] <= u < cdf[k + 1].
+INX_HD int cdf_bin(double u, const double* cdf, int bins) {
+  return last_at_most([cdf](int k) { return cdf[k]; }, 0, bins, u);
+}
+
+// exp to 4e-12 relative for |x| < 700, in plain arithmetic that vectorises and is the same everywhere.
+INX_HD double exp_plain(double x) {
+  const double shifted = x * 1.4426950408889634 + 0x1.8p52;
+  const double n = shifted - 0x1.8p52;
+  const double r = (x - n * 0x1.62e42fefa38p-1) - n * 0x1.ef35793c7673p-45;
+  double p = 1.0 / 362880;
+  p = p * r + 1.0 / 40320;
+  p = p * r + 1.0 / 5040;
+  p = p * r + 1.0 / 720;
+  p = p * r + 1.0 / 120;
+  p = p * r + 1.0 / 24;
+  p = p * r + 1.0 / 6;
+  p = p * r + 0.5;
+  p = p * r + 1.0;
+  p = p * r + 1.0;
+  return p * bit_cast<double>((bit_cast<uint64_t>(shifted) + 1023) << 52);
+}
+
+// Exact inverse of the piecewise-constant density in log sigma, inside bin k.
+INX_HD double log_sigma_at(const Params& p, int k, double u, double low, double mass) {
+  double fraction = mass > 0 ? (u - low) / mass : 1.0;
+  fraction = fraction < 0 ? 0 : fraction > 1 ? 1 : fraction;
+  return p.log_min + p.width * (k + fraction);
+}
+
+// exp to 3e-7 relative for |x| < 80, in float32 and plain arithmetic.
+INX_HD float exp_float(float x) {
+  const float shifted = x * 1.44269504f + 0x1.8p23f;
+  const float n = shifted - 0x1.8p23f;
+  const float r = (x - n * 0x1.63p-1f) - n * -0x1.bd0106p-13f;
+  float p = 1.0f / 5040;
+  p = p * r + 1.0f / 720;
+  p = p * r + 1.0f / 120;
+  p = p * r + 1.0f / 24;
+  p = p * r + 1.0f / 6;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  return p * bit_cast<float>((bit_cast<uint32_t>(shifted) + 127) << 23);
+}
+
+// A bin as words see it: those from `first` on are its own, and word w lies at the fraction
+// start + slope * (w - first) of it.
+struct WordBin {
+  uint32_t first;
+  float start, slope, edge;
+};
+
+// Whether sigma comes from the 32-bit word itself; else from u in float64. Both agree on the bin.
+INX_HD bool draws_by_words(const Params& p) { return !(p.stratified > 0) && p.width <= kWidestBin; }
+
+// The last bin that a word can reach, beyond which `first` would not fit.
+INX_HD int last_word_bin(const double* cdf, int bins) { return cdf_bin(uniform(0xFFFFFFFFu), cdf, bins); }
+
+// Of a bin k <= last_word_bin. Word w is in bin k or above exactly when uniform(w) >= cdf[k].
+INX_HD WordBin word_bin(const double* cdf, int k, const double* edges) {
+  const double low = cdf[k] * 0x1p32, mass = (cdf[k + 1] - cdf[k]) * 0x1p32;
+  const double first = std::ceil(low - 0.5);
+  const double start = mass > 0 ? (first + 0.5 - low) / mass : 1;
+  return {uint32_t(first), float(start), float(mass > 1 ? 1 / mass : 0), float(edges[k])};  // else of one word
+}
+
+// The bin of a word among those from `low` on and below `high`.
+INX_HD int find_bin(const WordBin* bins, int low, int high, uint32_t word) {
+  return last_at_most([bins](int k) { return bins[k].first; }, low, high, word);
+}
+
+// Words by their first bits: cell c holds the bin of its first word, so a word's bin is soon found.
+constexpr uint32_t kCells = 2048, kCellShift = 21;
+
+INX_HD int find_bin_in_cell(const WordBin* bins, const uint16_t* cells, uint32_t word) {
+  const uint32_t cell = word >> kCellShift;
+  return find_bin(bins, cells[cell], cells[cell + 1] + 1, word);
+}
+
+INX_HD float sigma_of_word(const WordBin& bin, uint32_t word, float width, float highest) {
+  const float fraction = bin.start + bin.slope * float(word - bin.first);
+  const float sigma = bin.edge * exp_float(width * (fraction < 1.0f ? fraction : 1.0f));
+  return sigma < highest ? sigma : highest;
+}
+
+INX_HD float clamp_sigma(double sigma, const double* edges, int bins) {
+  const float value = float(sigma), low = float(edges[0]), high = float(edges[bins]);
+  return value < low ? low : value > high ? high : value;
+}
+
+}  // namespace infonoise

@@ -1,0 +1,95 @@
+// Layouts of the state tensors, as infonoise_ext/ops/schemas.py has them; a test compares the two.
+// The files of csrc/core are arithmetic that CPU loops and CUDA kernels share. They know no torch.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#if defined(__CUDACC__)
+#define INX_HD __device__ __forceinline__  // nvcc builds these for the GPU alone
+#else
+#define INX_HD inline
+#endif
+
+// A bug that the tests must find: only tests/native/emulator.h compiles what is wrong, and wakes it by name.
+#if !defined(PLANT)
+#define PLANT(name, right, wrong) right
+#endif
+
+namespace infonoise {
+
+template <class To, class From>
+INX_HD To bit_cast(From from) {
+  To to;
+  static_assert(sizeof to == sizeof from, "of one size");
+  std::memcpy(&to, &from, sizeof to);
+  return to;
+}
+
+constexpr int kMaxBins = 4096;
+constexpr double kTiny = 1e-300;         // floor of every logarithm's argument
+constexpr double kEdgeTolerance = 1e-5;  // relative; a sigma this far outside is rounding
+constexpr double kSameRate = 1e-9;       // relative; rates or mmse this close differ by rounding
+
+// `params` tensor, float64 [kParams].
+struct Params {
+  double log_min, width;         // grid: e_0 and the bin width D, both in log sigma
+  double warmup, refresh_every;  // steps
+  double min_count, coverage, ema, smooth, floor;
+  double gate_power, pivot_rule, pivot_value, pivot_span;
+  double stratified, rank, world;
+  double signal;
+};
+constexpr int kParams = sizeof(Params) / sizeof(double);
+
+enum PivotRule { kFixed, kOnset, kPowerLaw };
+enum Signal { kEntropy, kRescaled, kMmse, kLength };
+
+// Rows of the `grid` tensor, float64 [kGridRows, K + 1]; the last entry of a row of K values is 0.
+enum GridRow { kEdges, kSigma, kWeight, kBound, kGridRows };
+
+struct Grid {
+  const double* rows;  // [kGridRows, K + 1]
+  int bins;
+  INX_HD const double* row(GridRow r) const { return rows + r * (bins + 1); }
+};
+
+// Columns of `counters`, int64 [G, kCounters].
+enum Counter {
+  kSteps,
+  kStatus,
+  kRefreshes,
+  kWaits,
+  kDegenerates,
+  kMasked,
+  kBadGroup,
+  kNonfiniteSigma,
+  kOutOfRange,
+  kNonfiniteError,
+  kNegativeError,
+  kRecomputed,
+  kCounters
+};
+enum Status { kWarmup, kWaiting, kActive, kDegenerate };
+
+// Columns of `stats`, float64 [G, kStats].
+enum Stat { kPivot, kCoverage, kDrift, kInformation, kKept, kStats };
+
+// Columns of the moments of a bin, float64 [G, K, kMoments].
+enum Moment { kCount, kSum, kSquares, kMoments };
+
+struct Rings {
+  float* ring;        // [G, K, C]
+  int64_t* count;     // [G, K]
+  int64_t* counters;  // [G, kCounters]
+  int64_t groups, capacity;
+};
+
+struct Tables {   // of all groups
+  double* mmse;   // [G, K]
+  double* cdf;    // [G, K + 1]
+  double* stats;  // [G, kStats]
+};
+
+}  // namespace infonoise

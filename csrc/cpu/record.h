@@ -1,0 +1,64 @@
+// Recording and what is recorded, as CPU loops over plain pointers.
+#pragma once
+
+#include <algorithm>
+
+#include "core/record.h"
+
+namespace infonoise::cpu {
+
+constexpr int kChunk = 256;  // samples converted, binned and drawn at a time; a multiple of 4
+
+struct Batch {  // one chunk, converted; null mask or group: all true, all zero
+  const float* sigma;
+  const float* error;
+  const bool* mask;
+  const int64_t* group;
+  int size;
+  bool recomputed;  // by backward: counted, not recorded
+};
+
+// Appends a chunk to the FIFO rings of its bins, in batch order; what cannot be recorded is counted.
+inline void record(const Rings& s, const Grid& grid, const Batch& b) {
+  const double* edges = grid.row(kEdges);
+  const int bins = grid.bins;
+  const Range range = range_of(edges, bins);
+  const bool power_of_two = (s.capacity & (s.capacity - 1)) == 0;
+  int guess[kChunk];
+  for (int i = 0; i < b.size; ++i) guess[i] = guess_bin(b.sigma[i], range, bins);
+  for (int i = 0; i < b.size; ++i) {
+    int64_t group = b.group ? b.group[i] : 0;
+    const bool known = uint64_t(group) < uint64_t(s.groups);
+    if (!known) group = 0;
+    int64_t* counters = s.counters + group * kCounters;
+    const float sigma = b.sigma[i], error = b.error[i];
+    const bool masked = b.mask && !b.mask[i], inside = sigma >= range.low && sigma <= range.high;
+    if (b.recomputed || masked || !known || !inside || !(error >= 0) || !std::isfinite(error)) {
+      counters[skip_cause(b.recomputed, masked, known, sigma, inside, error)] += 1;
+      continue;
+    }
+    const int64_t bin = group * bins + settle_bin(sigma, guess[i], edges, bins);
+    const int64_t written = s.count[bin]++;
+    const int64_t slot = power_of_two ? written & (s.capacity - 1) : written % s.capacity;
+    s.ring[bin * s.capacity + slot] = error;
+  }
+}
+
+// [K, 3] of one group: losses in the ring, their sum and the sum of their squares.
+inline void ring_moments(const float* ring, const int64_t* count, int bins, int64_t capacity, double* moments) {
+  for (int k = 0; k < bins; ++k) {
+    const int64_t filled = std::min(count[k], capacity);
+    const float* losses = ring + k * capacity;
+    double sum[4] = {}, squares[4] = {};
+    for (int64_t i = 0; i < filled; ++i) {
+      const double x = losses[i];
+      sum[i & 3] += x;
+      squares[i & 3] += x * x;
+    }
+    moments[k * kMoments + kCount] = double(filled);
+    moments[k * kMoments + kSum] = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+    moments[k * kMoments + kSquares] = (squares[0] + squares[1]) + (squares[2] + squares[3]);
+  }
+}
+
+}  // namespace infonoise::cpu

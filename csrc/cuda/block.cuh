@@ -1,0 +1,84 @@
+// What the device functions share: limits, arguments of any dtype and stride, and a block's shared memory.
+// Of torch the kernels know the headers of its 16-bit floats alone.
+#pragma once
+
+#include <torch/headeronly/util/BFloat16.h>
+#include <torch/headeronly/util/Half.h>
+
+#include <algorithm>
+
+#include "core/record.h"
+
+#if defined(__CUDACC__)
+#define INX_SHARED(name) extern __shared__ __align__(16) unsigned char name[]
+#endif
+
+namespace infonoise::cuda {
+
+using torch::headeronly::BFloat16;
+using torch::headeronly::Half;
+
+constexpr unsigned kAllLanes = 0xFFFFFFFFu;
+constexpr int kThreads = 512;              // the most a block may have
+constexpr size_t kMostShared = 96 * 1024;  // every GPU from sm_80 on has it
+
+struct Limits {
+  int threads = kThreads;
+  int64_t one_launch = 65536;  // samples that one block a group works through
+  int64_t tile = 8192;         // samples of a tile beyond that
+  int64_t tallies = 1 << 24;   // the most ints of scratch memory
+  int64_t draw_blocks = 2048;
+  int64_t piece = 8192;   // the fewest elements of a sample that a block sums
+  int64_t pieces = 4096;  // the most pieces of a sample
+};
+
+enum Kind { kAbsent, kFloat32, kFloat64, kFloat16, kBfloat16, kInt64, kInt32, kBool };
+
+struct Column {  // a strided vector argument
+  const void* data;
+  int64_t stride;
+  Kind kind;
+};
+
+struct Header {  // at the front of a block's shared memory
+  Range range;
+  uint64_t offset;
+  bool due, keeps;
+};
+constexpr int kHeaderBytes = 64;
+static_assert(sizeof(Header) <= kHeaderBytes, "the header has outgrown its place");
+
+template <class... Sizes>
+size_t shared_bytes(Sizes... sizes) {
+  return kHeaderBytes + std::max({size_t(0), size_t(sizes)...});
+}
+
+__device__ inline Header* header_of(unsigned char* shared) { return reinterpret_cast<Header*>(shared); }
+
+template <class T>
+__device__ T* body_of(unsigned char* shared) {
+  return reinterpret_cast<T*>(shared + kHeaderBytes);
+}
+
+// out[j] = element i + 32 j, for those below `end`: one branch on the type, so that the loads overlap.
+template <int N, class To>
+__device__ void read(const Column& c, int64_t i, int64_t end, To out[N]) {
+  const auto each = [&](const auto* data) {
+#pragma unroll
+    for (int j = 0; j < N; ++j) out[j] = i + 32 * j < end ? To(data[(i + 32 * j) * c.stride]) : To(0);
+  };
+  switch (c.kind) {
+    case kFloat32: return each(static_cast<const float*>(c.data));
+    case kFloat64: return each(static_cast<const double*>(c.data));
+    case kFloat16: return each(static_cast<const Half*>(c.data));
+    default: return each(static_cast<const BFloat16*>(c.data));
+  }
+}
+
+__device__ inline int64_t group_at(const Column& c, int64_t i) {
+  if (c.kind == kAbsent) return 0;
+  i *= c.stride;
+  return c.kind == kInt64 ? static_cast<const int64_t*>(c.data)[i] : static_cast<const int32_t*>(c.data)[i];
+}
+
+}  // namespace infonoise::cuda

@@ -1,0 +1,136 @@
+// CUDA kernels of the schedule's ops over plain pointers. Tests run this same text on the CPU.
+// No result depends on the order in which threads or blocks run.
+#pragma once
+
+#include "cuda/draw.cuh"
+#include "cuda/record.cuh"
+#include "cuda/refresh.cuh"
+
+namespace infonoise::cuda {
+
+#define INX_KERNEL __global__ void __launch_bounds__(kThreads, 1)
+
+INX_KERNEL observe_kernel(Rings rings, Grid grid, Batch b, int workers) {  // a block a group
+  INX_SHARED(shared);
+  record(rings, grid, b, blockIdx.x, workers, shared);
+}
+
+INX_KERNEL advance_kernel(Rings rings, Tables t, Grid grid, const Params* params, int64_t* rng, Batch b, Draw d,
+                          int workers) {  // a block a group
+  INX_SHARED(shared);
+  const int64_t g = blockIdx.x;
+  const bool alone = d.group.kind == kAbsent;  // then all samples are group 0's
+  const bool draws = d.size > 0 && (!alone || g == 0);
+  if (draws && threadIdx.x == blockDim.x - 1) header_of(shared)->offset = take_offset(rng, alone ? 1 : gridDim.x);
+  record(rings, grid, b, g, workers, shared);
+  if (draws) {
+    const Params p = *params;
+    const Stream stream = stream_of(p, rng[0], header_of(shared)->offset, d.size);
+    const double* cdf = t.cdf + g * (grid.bins + 1);
+    const int64_t first = threadIdx.x, step = blockDim.x;
+    if (alone) {
+      draw_one_table(p, grid, cdf, stream, d, 1, first, step, shared);
+    } else {
+      draw_tables(p, grid, stream, d, first, step, [&](int64_t i) -> const double* {
+        return clamped_group(d.group, i, rings.groups) == g ? cdf : nullptr;
+      });
+    }
+  }
+  step_group(rings, t, grid, *params, g, shared);
+}
+
+// Three launches for batches beyond one block: tallies of every tile, rings and draws, counts and tables.
+// Block j works on tile j / G for group j % G; tallies are [tiles, G, columns].
+__device__ inline Tile large_tile(const Rings& rings, const Batch& b, int bins, int tiles, int workers,
+                                  unsigned char* shared) {
+  const int64_t index = blockIdx.x / rings.groups, size = (b.size + tiles - 1) / tiles;
+  const int64_t first = index * size, last = first + size;
+  return tile_of(first < b.size ? first : b.size, last < b.size ? PLANT(tile_edge, last, last + 1) : b.size, bins,
+                 workers, shared);
+}
+
+INX_KERNEL tally_kernel(Rings rings, Grid grid, Batch b, int* tallies, int tiles, int workers) {
+  INX_SHARED(shared);
+  const Tile tile = large_tile(rings, b, grid.bins, tiles, workers, shared);
+  tally_tile(tile, rings, grid, header_of(shared), b, blockIdx.x % rings.groups);
+  for (int k = threadIdx.x; k < tile.columns; k += blockDim.x)
+    tallies[int64_t(blockIdx.x) * tile.columns + k] = rank_workers(tile, k, 0);
+}
+
+INX_KERNEL place_kernel(Rings rings, Tables t, Grid grid, const Params* params, const int64_t* rng, Batch b, Draw d,
+                        const int* tallies, int tiles, int workers) {
+  INX_SHARED(shared);
+  const Tile tile = large_tile(rings, b, grid.bins, tiles, workers, shared);
+  const int64_t g = blockIdx.x % rings.groups, index = blockIdx.x / rings.groups;
+  Header* header = header_of(shared);
+  if (threadIdx.x == 0) header->keeps = false;
+  __syncthreads();
+  for (int k = threadIdx.x; k < grid.bins; k += blockDim.x) {
+    const int* column = tallies + g * tile.columns + k;
+    const int64_t stride = rings.groups * tile.columns;
+    int before = 0, total = 0;
+#pragma unroll 8
+    for (int64_t j = 0; j < tiles; ++j) {
+      if (j == index) before = total;
+      total += column[j * stride];
+    }
+    const int kept = plan_bin(tile, rings, k, rings.count[g * grid.bins + k], total);
+    tile.before()[k] = before;
+    if (before + column[index * stride] > PLANT(skipped_tile, kept, kept + 1)) header->keeps = true;
+  }
+  __syncthreads();
+  if (header->keeps) {  // of a huge batch the last tiles alone fill the rings
+    tally_tile(tile, rings, grid, header, b, g);
+    for (int k = threadIdx.x; k < grid.bins; k += blockDim.x) rank_workers(tile, k, tile.before()[k]);
+    __syncthreads();
+    write_rings(tile, rings, grid, header, b, g);
+  }
+  if (d.size == 0) return;
+  const Params p = *params;
+  draw_all(p, grid, t.cdf, rings.groups, rng, uint64_t(rng[1]), d, shared);
+}
+
+INX_KERNEL finish_kernel(Rings rings, Tables t, Grid grid, const Params* params, int64_t* rng, const int* tallies,
+                         int tiles, bool steps, bool drawn) {  // a block a group
+  INX_SHARED(shared);
+  const int columns = grid.bins + kCauses;
+  const int64_t g = blockIdx.x;
+  for (int k = threadIdx.x; k < columns; k += blockDim.x) {
+    int total = 0;
+    for (int64_t j = 0; j < tiles; ++j) total += tallies[(j * rings.groups + g) * columns + k];
+    add_total(rings, grid.bins, g, k, total);
+  }
+  if (drawn && g == 0 && threadIdx.x == 0) rng[1] += 1;
+  if (steps) step_group(rings, t, grid, *params, g, shared);
+}
+
+INX_KERNEL sample_kernel(const double* cdf, Grid grid, const Params* params, int64_t* rng, int64_t groups, Draw d) {
+  INX_SHARED(shared);
+  if (threadIdx.x == 0) header_of(shared)->offset = take_offset(rng, gridDim.x);
+  __syncthreads();
+  const Params p = *params;
+  draw_all(p, grid, cdf, groups, rng, header_of(shared)->offset, d, shared);
+}
+
+INX_KERNEL bin_stats_kernel(const float* ring, const int64_t* count, int64_t bins, int64_t capacity, double* moments) {
+  const int64_t step = int64_t(gridDim.x) * (blockDim.x / 32);
+  for (int64_t k = int64_t(blockIdx.x) * (blockDim.x / 32) + threadIdx.x / 32; k < bins; k += step) {
+    const int64_t filled = count[k] < capacity ? count[k] : capacity;
+    const Sums s = ring_sums(ring + k * capacity, filled);
+    if (threadIdx.x % 32 != 0) continue;
+    moments[k * kMoments + kCount] = double(filled);
+    moments[k * kMoments + kSum] = s.sum;
+    moments[k * kMoments + kSquares] = s.squares;
+  }
+}
+
+INX_KERNEL refresh_kernel(const double* moments, Tables t, Grid grid, const Params* params, int64_t* counters) {
+  INX_SHARED(shared);  // a block a group
+  const int64_t g = blockIdx.x;
+  double* work = body_of<double>(shared);
+  measured_means(Block(), *params, grid.bins, moments + g * grid.bins * kMoments, work);
+  __syncthreads();
+  refresh(Block(), *params, grid, table_of(t, counters, grid.bins, g), work);
+}
+
+}  // namespace infonoise::cuda

@@ -1,0 +1,97 @@
+// Which kernels an op launches, with how many blocks and how much shared memory:
+// `on` launches (`on(kernel, blocks, threads, shared, arguments...)`) and provides scratch memory.
+#pragma once
+
+#include "cuda/kernels.cuh"
+
+namespace infonoise::cuda {
+
+inline size_t tally_bytes(int bins, int workers) { return sizeof(int) * (workers + kPlans) * (bins + kCauses); }
+
+// Warps that take part in ranking: no more than there are strips, places for tallies, or warps.
+inline int workers_for(const Limits& limits, int bins, int64_t samples) {
+  const int64_t fit = int64_t((kMostShared - kHeaderBytes) / tally_bytes(bins, 1 - kPlans));
+  const int64_t strips = std::max<int64_t>(1, (samples + 31) / 32);
+  return int(std::min({fit - kPlans, strips, int64_t(limits.threads / 32)}));
+}
+
+inline int tiles_for(const Limits& limits, int64_t groups, int bins, int64_t samples) {
+  const int64_t fit = std::max<int64_t>(1, limits.tallies / (groups * (bins + kCauses)));
+  return int(std::min((samples + limits.tile - 1) / limits.tile, std::min<int64_t>(fit, 512)));
+}
+
+template <class On>
+int* launch_tiles(On& on, const Rings& r, const Tables& t, const Grid& grid, const Params* p, const int64_t* rng,
+                  const Batch& b, const Draw& d, int tiles) {
+  const int workers = workers_for(on.limits, grid.bins, (b.size + tiles - 1) / tiles), threads = on.limits.threads;
+  const size_t tally = tally_bytes(grid.bins, workers);
+  int* tallies = on.scratch(tiles * r.groups * (grid.bins + kCauses));
+  on(tally_kernel, tiles * r.groups, threads, shared_bytes(tally), r, grid, b, tallies, tiles, workers);
+  on(place_kernel, tiles * r.groups, threads, shared_bytes(tally, draw_bytes(grid.bins)), r, t, grid, p, rng, b, d,
+     static_cast<const int*>(tallies), tiles, workers);
+  return tallies;
+}
+
+template <class On>
+void launch_observe(On& on, const Rings& r, const Grid& grid, const Batch& b) {
+  if (b.size == 0 || r.groups == 0) return;
+  if (b.size <= on.limits.one_launch) {
+    const int workers = workers_for(on.limits, grid.bins, b.size);
+    return on(observe_kernel, r.groups, on.limits.threads, shared_bytes(tally_bytes(grid.bins, workers)), r, grid, b,
+              workers);
+  }
+  const int tiles = tiles_for(on.limits, r.groups, grid.bins, b.size);
+  const Tables none{};
+  const Params* p = nullptr;
+  int64_t* rng = nullptr;
+  const int* tallies = launch_tiles(on, r, none, grid, p, rng, b, Draw{}, tiles);
+  on(finish_kernel, r.groups, on.limits.threads, shared_bytes(), r, none, grid, p, rng, tallies, tiles, false, false);
+}
+
+template <class On>
+void launch_advance(On& on, const Rings& r, const Tables& t, const Grid& grid, const Params* p, int64_t* rng,
+                    const Batch& b, const Draw& d) {
+  if (r.groups == 0) return;
+  const int64_t size = std::max(b.size, d.size);
+  const size_t draw = draw_bytes(grid.bins), work = work_bytes(grid.bins);
+  if (size <= on.limits.one_launch) {
+    const int workers = workers_for(on.limits, grid.bins, b.size);
+    return on(advance_kernel, r.groups, on.limits.threads, shared_bytes(tally_bytes(grid.bins, workers), draw, work), r,
+              t, grid, p, rng, b, d, workers);
+  }
+  const int tiles = tiles_for(on.limits, r.groups, grid.bins, size);
+  const int* tallies = launch_tiles(on, r, t, grid, p, rng, b, d, tiles);
+  on(finish_kernel, r.groups, on.limits.threads, shared_bytes(work), r, t, grid, p, rng, tallies, tiles, true,
+     d.size > 0);
+}
+
+inline int64_t blocks_for(const Limits& limits, int64_t threads_wanted, int threads) {
+  return std::min((threads_wanted + threads - 1) / threads, limits.draw_blocks);
+}
+
+template <class On>
+void launch_sample(On& on, const double* cdf, const Grid& grid, const Params* p, int64_t* rng, int64_t groups,
+                   const Draw& d) {
+  if (d.size == 0) return;
+  const int threads = std::min(128, on.limits.threads);
+  on(sample_kernel, blocks_for(on.limits, (d.size + 3) / 4, threads), threads, shared_bytes(draw_bytes(grid.bins)), cdf,
+     grid, p, rng, groups, d);
+}
+
+template <class On>
+void launch_bin_stats(On& on, const Rings& r, int bins, double* moments) {
+  const int64_t all = r.groups * bins;
+  if (all == 0) return;
+  const int threads = std::min(128, on.limits.threads);
+  on(bin_stats_kernel, blocks_for(on.limits, 32 * all, threads), threads, size_t(0), static_cast<const float*>(r.ring),
+     static_cast<const int64_t*>(r.count), all, r.capacity, moments);
+}
+
+template <class On>
+void launch_refresh(On& on, const double* moments, const Tables& t, const Grid& grid, const Params* p,
+                    int64_t* counters, int64_t groups) {
+  if (groups == 0) return;
+  on(refresh_kernel, groups, on.limits.threads, shared_bytes(work_bytes(grid.bins)), moments, t, grid, p, counters);
+}
+
+}  // namespace infonoise::cuda
