@@ -153,18 +153,6 @@ def test_what_was_recomputed_is_told_and_is_no_other_sample(tmp_path):
     )
 
 
-def test_records_from_before_recomputed_samples_were_counted_are_read(tmp_path):
-    path = tmp_path / "run.jsonl"
-    recorded(path, 40)
-    old = path.read_text().replace(',"skipped_recomputed":0', "")
-    assert "recomputed" not in old
-    path.write_text(old)
-    run = read_run(path)
-    assert {entry["skipped_recomputed"] for entry in run.series()[0].entries} == {0}
-    assert "Skipped samples" not in warned(path)
-    assert page_of(run)
-
-
 @pytest.mark.parametrize(("kept", "told"), [(0.7, False), (0.2, True)])
 def test_masks_are_the_callers_choice_up_to_half(tmp_path, kept, told):
     schedule = inx.InfoNoise(seed=1, history=inx.History(tmp_path / "run.jsonl"), **QUICK)
