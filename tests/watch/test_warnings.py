@@ -10,7 +10,7 @@ from support.runs import QUICK, drive, gaussian_mmse, no_error, recorded, warned
 
 import infonoise_ext as inx
 from infonoise_ext.ops.schemas import COUNTERS, SIGNALS
-from infonoise_ext.watch.report import page_of, read_run
+from infonoise_ext.watch.report import read_run
 from infonoise_ext.watch.report.runs import standing
 from infonoise_ext.watch.report.warnings import RULES, WINDOW
 
