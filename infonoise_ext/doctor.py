@@ -52,13 +52,12 @@ def _serving(device: str) -> str:
         return served
     if registry.missing_reason is not None:
         return f"{served}: the C++ ops are not loaded"
-    return (
-        f"{served}: {(device == 'cuda' and registry.gpu_reason) or f'the C++ ops are not built for {device.upper()}'}"
-    )
+    why = device == "cuda" and registry.gpu_reason
+    return f"{served}: {why or f'the C++ ops are not built for {device.upper()}'}"
 
 
 def _knows_backward() -> bool:
-    """Whether the ops see that backward runs, by trying; csrc/backward.h asks torch in a way that torch may take away."""
+    """Whether the ops see that backward runs, by trying: csrc/backward.h asks in a way that torch may take away."""
     s, x = InfoNoise(seed=0).state, torch.ones(1, requires_grad=True)
     observe_ = registry.backend("auto").observe_
     x.register_hook(lambda gradient: observe_(s.ring, s.count, s.counters, s.grid, gradient, gradient, None, None))

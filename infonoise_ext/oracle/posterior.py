@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..curves.arguments import refuse
-from ..ops import library as _library
+from ..ops import library
 from ..ops.checks import FLOATS
 from ..ops.graphs import never_compiled
 
@@ -96,7 +96,7 @@ def _absorb(
     x: Tensor, half_norm: Tensor, query: Tensor, rate: Tensor, peak: Tensor, mean: Tensor, moments: Tensor
 ) -> None:
     """Add the points x to a block's running sums of w x and (w |x|^2 / 2, w), in place; w is 1 at the peak."""
-    weigh = _fused_weigh() if x.dtype in _HALVES and _library.triton_is_installed() else _weigh
+    weigh = _fused_weigh() if x.dtype in _HALVES and library.triton_is_installed() else _weigh
     weight, kept, sums = weigh(_product(query, x.T), half_norm, rate, peak, x.dtype)
     torch.addcmul(_product(weight, x), mean, kept, out=mean)
     torch.addcmul(sums, moments, kept, out=moments)
