@@ -10,8 +10,7 @@ import platform
 import torch
 
 from ._version import __version__
-from .ops import library as _library
-from .ops import registry as ops
+from .ops import library, registry
 from .schedule import InfoNoise
 
 EXTRAS = {"matplotlib": "plots and the demo's figure", "tqdm": "the demo's progress bar"}
@@ -25,7 +24,7 @@ def report() -> str:
         torch.cuda.init()  # lets the ops look at the GPUs
     rows += [
         ("compiled ops", _compiled()),
-        (_library.ENV_BACKEND, _library.requested_backend()),
+        (library.ENV_BACKEND, library.requested_backend()),
         ("CPU tensors", _serving("cpu")),
         ("CUDA tensors", f"{_serving('cuda')} ({_cuda_devices()})"),
         ("XPU tensors", _serving("xpu")),
@@ -36,37 +35,39 @@ def report() -> str:
 
 
 def _compiled() -> str:
-    path = _library.library_path()
-    if path is None or ops.missing_reason is not None:
+    path = library.library_path()
+    if path is None or registry.missing_reason is not None:
         return "not built" if path is None else f"{path.name} not loaded"
-    toolkit, *architectures = _library.built_for() or ("",)
+    toolkit, *architectures = library.built_for() or ("",)
     cuda = f"with CUDA {toolkit} for {' '.join(architectures)}" if toolkit else "without CUDA ops"
     return f"{path.name} loaded, {cuda}"
 
 
 def _serving(device: str) -> str:
     """What serves a device's tensors and, if that is not the compiled ops, why."""
-    if _library.requested_backend() == "triton":
-        return f"Triton: {_library.ENV_BACKEND} asks for it"
-    served = ops.serving(device)
+    if library.requested_backend() == "triton":
+        return f"Triton: {library.ENV_BACKEND} asks for it"
+    served = registry.serving(device)
     if "C++" in served:
         return served
-    if ops.missing_reason is not None:
+    if registry.missing_reason is not None:
         return f"{served}: the C++ ops are not loaded"
-    return f"{served}: {(device == 'cuda' and ops.gpu_reason) or f'the C++ ops are not built for {device.upper()}'}"
+    return (
+        f"{served}: {(device == 'cuda' and registry.gpu_reason) or f'the C++ ops are not built for {device.upper()}'}"
+    )
 
 
 def _knows_backward() -> bool:
-    """Whether the ops see that backward runs, by trying; csrc/ops.h asks torch in a way that torch may take away."""
+    """Whether the ops see that backward runs, by trying; csrc/backward.h asks torch in a way that torch may take away."""
     s, x = InfoNoise(seed=0).state, torch.ones(1, requires_grad=True)
-    observe_ = ops.backend("auto").observe_
+    observe_ = registry.backend("auto").observe_
     x.register_hook(lambda gradient: observe_(s.ring, s.count, s.counters, s.grid, gradient, gradient, None, None))
     x.sum().backward()
     return int(s.count.sum()) == 0
 
 
 def _triton() -> str:
-    if not _library.triton_is_installed():
+    if not library.triton_is_installed():
         return "no triton"
     interpreted = os.environ.get("TRITON_INTERPRET") == "1"
     return f"GPU tensors{', and CPU tensors in its interpreter' if interpreted else ''}"
@@ -88,15 +89,15 @@ def _cuda_devices() -> str:
 
 def _advice() -> list[str]:
     advice = []
-    if ops.missing_reason is not None:
-        advice.append(f"C++ ops: {ops.missing_reason}")
-    if ops.serving("cpu") != "nothing" and not _knows_backward():
+    if registry.missing_reason is not None:
+        advice.append(f"C++ ops: {registry.missing_reason}")
+    if registry.serving("cpu") != "nothing" and not _knows_backward():
         advice.append(
             f"Activation checkpoints: torch {torch.__version__} does not tell the C++ ops that backward runs, so a "
             "compiled function that calls `observe` inside a checkpoint records twice"
         )
-    if not _library.triton_is_installed():
-        advice.append(f"Triton ops for GPU tensors: {_library.HOW_TO_GET_TRITON}")
+    if not library.triton_is_installed():
+        advice.append(f"Triton ops for GPU tensors: {library.HOW_TO_GET_TRITON}")
     for package, use in EXTRAS.items():
         if importlib.util.find_spec(package) is None:
             advice.append(f"{use}: pip install {package}")

@@ -7,12 +7,12 @@ from torch import Tensor
 
 from .curves.arguments import refuse
 from .curves.density import Density
-from .ops import registry as ops
+from .ops import registry
 from .ops.checks import check_pair
 from .ops.eager.loss import aligned
 from .schedule import InfoNoise
 
-_AUTO = ops.backend("auto")
+_AUTO = registry.backend("auto")
 
 
 def denoising_loss(

@@ -14,7 +14,7 @@ from .curves.densities import LogNormal
 from .curves.density import Density
 from .curves.weights import Weight, as_weight
 from .distributed import compare_ranks, placement, sum_over_ranks_
-from .ops import registry as ops
+from .ops import registry
 from .ops.graphs import never_compiled
 from .ops.schemas import COUNTERS, STATUSES
 from .state import checkpoint, files
@@ -94,7 +94,7 @@ class InfoNoise:
         self.history = history
         self.process_group = process_group
         self.rank, self.world = placement(process_group, rank, world)
-        self._ops = ops.backend(backend)
+        self._ops = registry.backend(backend)
         with torch.device("cpu"):  # whatever torch.set_default_device says
             grid = make_grid(self.config, self.weight, bound)
             self._prior_table = prior_table(self.config, self.prior, grid[0])

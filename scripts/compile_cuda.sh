@@ -14,7 +14,7 @@ build=build/cuda-check
 mkdir -p "$build"
 
 failed=0
-architectures=${ARCHITECTURES:-80 90 100}
+architectures=${ARCHITECTURES:-75 80 90 100 120}
 compile() {
   nvcc -std=c++17 -O3 -fmad=false -DUSE_CUDA -DTORCH_TARGET_VERSION=0x020a000000000000ULL \
     -gencode "arch=compute_$1,code=sm_$1" -Xcompiler -fPIC -Xptxas -v \

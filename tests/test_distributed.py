@@ -155,7 +155,7 @@ def test_constructor_says_when_ranks_would_learn_apart(four):
     assert Path(file).name == "ranks.py"
     assert all(rank["warnings"] == [] for rank in others)
     assert [rank["placement"] for rank in (first, *others)] == [(r, 4) for r in range(4)]
-    assert "rank is 0 and world None" in first["twice"]
+    assert "(rank, world) is (0, None), but must be left out" in first["twice"]
     assert "process_group is" in others[-1]["outside"]
     assert first["outside"] is None
     assert "process_group is None" in first["no group"]

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #if defined(__CUDACC__)
 #define INX_HD __device__ __forceinline__  // nvcc builds these for the GPU alone
@@ -56,21 +57,12 @@ struct Grid {
 };
 
 // Columns of `counters`, int64 [G, kCounters].
+// clang-format off
 enum Counter {
-  kSteps,
-  kStatus,
-  kRefreshes,
-  kWaits,
-  kDegenerates,
-  kMasked,
-  kBadGroup,
-  kNonfiniteSigma,
-  kOutOfRange,
-  kNonfiniteError,
-  kNegativeError,
-  kRecomputed,
-  kCounters
+  kSteps, kStatus, kRefreshes, kWaits, kDegenerates,
+  kMasked, kBadGroup, kNonfiniteSigma, kOutOfRange, kNonfiniteError, kNegativeError, kRecomputed, kCounters
 };
+// clang-format on
 enum Status { kWarmup, kWaiting, kActive, kDegenerate };
 
 // Columns of `stats`, float64 [G, kStats].
@@ -85,6 +77,10 @@ struct Rings {
   int64_t* counters;  // [G, kCounters]
   int64_t groups, capacity;
 };
+
+// The type of the loss's arithmetic: float holds a float16 or bfloat16 exactly.
+template <class D, class T>
+using Wide = std::conditional_t<std::is_same_v<D, double> || std::is_same_v<T, double>, double, float>;
 
 struct Tables {   // of all groups
   double* mmse;   // [G, K]

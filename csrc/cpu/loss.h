@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "core/loss.h"
+#include "core/layout.h"
 
 namespace infonoise::cpu {
 

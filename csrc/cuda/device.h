@@ -46,6 +46,9 @@ class Device {
     void* stream = nullptr;
     TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(index_, &stream));
     stream_ = static_cast<cudaStream_t>(stream);
+    int most = 0;
+    STD_CUDA_CHECK(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, index_));
+    limits.shared = std::min(limits.shared, size_t(most));
   }
 
   void refuse_elsewhere(const OptionalTensor& t, const char* name) const {
@@ -56,6 +59,8 @@ class Device {
   template <class... Parameters, class... Arguments>
   void operator()(void (*kernel)(Parameters...), int64_t blocks, int threads, size_t shared,
                   const Arguments&... arguments) {
+    if (shared > limits.shared)
+      refuse("bins need ", shared, " bytes of shared memory, but must need at most ", limits.shared, " on this GPU");
     if (shared > 48 * 1024)
       STD_CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared)));
     kernel<<<unsigned(blocks), threads, shared, stream_>>>(arguments...);

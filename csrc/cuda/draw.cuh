@@ -81,9 +81,8 @@ struct DrawTable {  // one table in shared memory as words see it
   }
 };
 
-inline size_t table_bytes(int bins) { return sizeof(double) * (bins + 1); }
 inline size_t word_bytes(int bins) { return sizeof(WordBin) * bins + sizeof(uint16_t) * (kCells + 1); }
-inline size_t draw_bytes(int bins) { return std::max(table_bytes(bins), word_bytes(bins)); }
+inline size_t draw_bytes(int bins) { return std::max(sizeof(double) * (bins + 1), word_bytes(bins)); }
 
 // Ends with a barrier.
 __device__ inline DrawTable make_draw_table(const double* cdf, const Grid& grid, bool with_cells,
@@ -120,10 +119,6 @@ __device__ inline void draw_by_words(const Params& p, const Grid& grid, const St
   });
 }
 
-__device__ inline void copy_table(const double* cdf, int bins, double* table) {
-  for (int k = threadIdx.x; k <= bins; k += blockDim.x) table[k] = cdf[k];
-}
-
 // Samples of one table by the threads from `first` on, of which this block has its share. Begins with a barrier.
 __device__ inline void draw_one_table(const Params& p, const Grid& grid, const double* cdf, const Stream& stream,
                                       const Draw& d, int64_t blocks, int64_t first, int64_t step,
@@ -134,7 +129,7 @@ __device__ inline void draw_one_table(const Params& p, const Grid& grid, const d
     return draw_by_words(p, grid, stream, d, table, first, step);
   }
   double* table = body_of<double>(shared);
-  copy_table(cdf, grid.bins, table);
+  for (int k = threadIdx.x; k <= grid.bins; k += blockDim.x) table[k] = cdf[k];
   __syncthreads();
   draw_tables(p, grid, stream, d, first, step, [&](int64_t) { return table; });
 }

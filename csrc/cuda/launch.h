@@ -10,7 +10,7 @@ inline size_t tally_bytes(int bins, int workers) { return sizeof(int) * (workers
 
 // Warps that take part in ranking: no more than there are strips, places for tallies, or warps.
 inline int workers_for(const Limits& limits, int bins, int64_t samples) {
-  const int64_t fit = int64_t((kMostShared - kHeaderBytes) / tally_bytes(bins, 1 - kPlans));
+  const int64_t fit = int64_t((limits.shared - kHeaderBytes) / tally_bytes(bins, 1 - kPlans));
   const int64_t strips = std::max<int64_t>(1, (samples + 31) / 32);
   return int(std::min({fit - kPlans, strips, int64_t(limits.threads / 32)}));
 }

@@ -6,7 +6,7 @@
 // whether a pack is one load or N.
 #pragma once
 
-#include "core/loss.h"
+#include "core/layout.h"
 #include "cuda/block.cuh"
 
 namespace infonoise::cuda {

@@ -48,22 +48,18 @@ class LogNormal(Density):
         return (as_double(sigma).clamp(min=0.0).log() - self._location) / self.std
 
     def below(self, sigma: Tensor | float) -> Tensor:
-        """See `Density.below`."""
         return _normal_cdf(self._z(sigma))
 
     def level(self, u: Tensor | float) -> Tensor:
-        """See `Density.level`."""
         z: Tensor = torch.special.ndtri(as_double(u))
         return (self._location + self.std * z).exp().float()
 
     def density(self, sigma: Tensor | float) -> Tensor:
-        """See `Density.density`."""
         sigma = as_double(sigma)
         per_log = (-0.5 * self._z(sigma).square()).exp() / (self.std * math.sqrt(2.0 * math.pi))
         return torch.where(sigma <= 0.0, 0.0, per_log / sigma)
 
     def mass(self, edges: Tensor) -> Tensor:
-        """See `Density.mass`."""
         z = self._z(checked_edges(edges))
         low, high = z[:-1], z[1:]
         # A bin above the median is mirrored below it, where the cdf keeps its relative accuracy.

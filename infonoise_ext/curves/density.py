@@ -13,25 +13,34 @@ from .arguments import refuse
 from .weights import Weight, as_weight, unit_weight
 
 _VERSION = 1
-S = TypeVar("S", bound="Schedule")
 
 
 class Schedule(Protocol):
-    """What a training loop needs of a noise schedule: `InfoNoise` and every `Density` have it."""
+    """What a training loop needs of a noise schedule: `InfoNoise` and every `Density` have it.
+
+    What is written here is a schedule with nothing to learn; one of your own may inherit it, and defines ``table``.
+
+    Attributes:
+        weight: the loss weight w(sigma) of the objective.
+    """
 
     weight: Weight
 
+    def table(self, group: int = 0) -> Density:
+        """Return the distribution that is sampled from now."""
+        ...
+
     def sample(self, n: int, group: Tensor | None = None) -> Tensor:
         """Draw n noise levels, float32 [n]."""
-        ...
+        return self.table().sample(n)
 
     def observe(self, sigma: Tensor, error: Tensor, mask: Tensor | None = None, group: Tensor | None = None) -> None:
-        """Record the unweighted errors [B] of a batch at noise levels [B]."""
-        ...
+        """Record the unweighted errors [B] at noise levels [B], here to no end."""
+        return
 
     def step(self) -> None:
-        """Count an optimizer step."""
-        ...
+        """Count an optimizer step, here towards nothing."""
+        return
 
     def advance(
         self,
@@ -41,24 +50,19 @@ class Schedule(Protocol):
         group: Tensor | None = None,
         next_group: Tensor | None = None,
     ) -> Tensor:
-        """`observe`, `step` and `sample` of the next batch in one call."""
-        ...
-
-    def table(self, group: int = 0) -> Density:
-        """The distribution that is sampled from now."""
-        ...
+        """`observe`, `step` and `sample` of the next batch: float32 [B], or as long as next_group."""
+        self.observe(sigma, error, mask, group)
+        self.step()
+        return self.sample(sigma.shape[0] if next_group is None else next_group.shape[0], next_group)
 
     def reset(self) -> None:
-        """Forget what was learned."""
-        ...
-
-    def to(self: S, device: torch.device | str) -> S:
-        """Move to a device; returns self."""
-        ...
+        """Forget what was learned, here nothing."""
+        return
 
     def summary(self) -> dict[str, float]:
-        """Flat numbers for a logger."""
-        ...
+        """Return flat numbers for a logger, here the 5, 50 and 95 % quantiles of sigma."""
+        u = torch.tensor([0.05, 0.5, 0.95], dtype=torch.float64, device="cpu")
+        return dict(zip(("sigma_q05", "sigma_q50", "sigma_q95"), self.table().level(u).tolist(), strict=True))
 
 
 def as_double(x: Tensor | float) -> Tensor:
@@ -78,12 +82,11 @@ def checked_edges(edges: Tensor) -> Tensor:
     return edges
 
 
-class Density:
+class Density(Schedule):
     """A fixed distribution of sigma, which is also a schedule that never adapts.
 
     Base class: a density of your own defines ``below``, ``level``, ``density`` and ``mass``.
-    ``observe``, ``step`` and ``reset`` do nothing and ``group`` is ignored: there is one schedule
-    and nothing to learn. ``torch.manual_seed`` rules the random numbers.
+    ``group`` is ignored: there is one schedule. ``torch.manual_seed`` rules the random numbers.
 
     Args:
         weight: loss weight, a callable sigma -> w of the same shape; None is the unit weight.
@@ -165,12 +168,6 @@ class Density:
         # torch.rand gives multiples of 2^-53 in [0, 1): only 0 has to be moved inside.
         return self.level(u.clamp(min=2.0**-54))
 
-    def observe(self, sigma: Tensor, error: Tensor, mask: Tensor | None = None, group: Tensor | None = None) -> None:
-        """Do nothing: there is nothing to learn from the errors."""
-
-    def step(self) -> None:
-        """Do nothing: there is no refresh to count towards."""
-
     def advance(
         self,
         sigma: Tensor,
@@ -182,19 +179,10 @@ class Density:
         """Return a fresh [B] float32 sample on the device of sigma [B]; the rest is ignored."""
         return self.sample(sigma.shape[0], device=sigma.device)
 
-    def reset(self) -> None:
-        """Do nothing: there is nothing to forget."""
-
     def to(self: D, device: torch.device | str) -> D:
         """Draw on ``device`` from now on; returns self."""
         self.device = torch.device(device)
         return self
-
-    def summary(self) -> dict[str, float]:
-        """Return the 5, 50 and 95 % quantiles of sigma as sigma_q05, sigma_q50, sigma_q95."""
-        quantiles = self.level(torch.tensor([0.05, 0.5, 0.95], dtype=torch.float64, device="cpu"))
-        names = ("sigma_q05", "sigma_q50", "sigma_q95")
-        return dict(zip(names, quantiles.tolist(), strict=True))
 
     def _parameters(self) -> dict[str, object]:
         return {name: getattr(self, name) for name in self._names}

@@ -19,6 +19,8 @@ from .dna import DNAGrammar
 from .report import format_table, save_figure, summarize
 from .train import train_arm
 
+__all__ = ["main"]
+
 _counter: Any = None
 QUICK: dict[str, int] = {"evaluations": 3, "held_out": 8, "generated": 50}
 

@@ -4,16 +4,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import accelerate as accelerate
-    from . import diffusers as diffusers
-    from . import edm as edm
-    from . import flow_matching as flow_matching
-    from . import k_diffusion as k_diffusion
-    from . import lightning as lightning
-    from . import loggers as loggers
-    from . import lucidrains as lucidrains
-    from . import physicsnemo as physicsnemo
-    from . import torchcfm as torchcfm
+    from . import (
+        accelerate,
+        diffusers,
+        edm,
+        flow_matching,
+        k_diffusion,
+        lightning,
+        loggers,
+        lucidrains,
+        physicsnemo,
+        torchcfm,
+    )
 
 __all__ = [
     "accelerate",

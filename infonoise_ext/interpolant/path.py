@@ -94,22 +94,18 @@ class Linear(Interpolant):
 
     @staticmethod
     def alpha(tau: Tensor) -> Tensor:
-        """See `Interpolant.alpha`."""
         return 1.0 - tau
 
     @staticmethod
     def shares(ratio: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Interpolant.shares`."""
         return 1.0 / (1.0 + 1.0 / ratio), 1.0 / (1.0 + ratio)
 
     @staticmethod
     def velocity_weights(alpha: Tensor, tau: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Interpolant.velocity_weights`."""
         return 1.0 / alpha, -1.0 / alpha
 
     @staticmethod
     def tau_steps(alpha: Tensor, tau: Tensor) -> Tensor:
-        """See `Interpolant.tau_steps`."""
         return alpha[:-1] * tau[1:] - alpha[1:] * tau[:-1]
 
 
@@ -122,22 +118,18 @@ class Trigonometric(Interpolant):
 
     @staticmethod
     def alpha(tau: Tensor) -> Tensor:
-        """See `Interpolant.alpha`."""
         return ((1.0 - tau) * (1.0 + tau)).sqrt()
 
     @staticmethod
     def shares(ratio: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Interpolant.shares`."""
         return 1.0 / (1.0 + ratio.square().reciprocal()).sqrt(), 1.0 / (1.0 + ratio.square()).sqrt()
 
     @staticmethod
     def velocity_weights(alpha: Tensor, tau: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Interpolant.velocity_weights`."""
         return 1.0 / alpha.square(), -tau / alpha.square()
 
     @staticmethod
     def tau_steps(alpha: Tensor, tau: Tensor) -> Tensor:
-        """See `Interpolant.tau_steps`."""
         # With alpha = cos, tau = sin of an angle: sin b - sin a = (cos a + cos b) tan((b - a) / 2).
         sine = alpha[:-1] * tau[1:] - alpha[1:] * tau[:-1]
         cosine = alpha[:-1] * alpha[1:] + tau[:-1] * tau[1:]

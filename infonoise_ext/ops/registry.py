@@ -17,9 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from . import autograd as _autograd
-from . import eager
-from . import library as _library
+from . import autograd, eager, library
 from .checks import check_pair, error_dtype
 from .schemas import MOMENTS, NAMESPACE, SCHEMAS
 
@@ -72,16 +70,16 @@ def _check_one_device(args: tuple[Any, ...]) -> None:
 
 def define(namespace: str, implementations: Mapping[str, Callable[..., Any]]) -> torch.library.Library:
     """Define every schema under `namespace`: one implementation for all devices, fakes, derivatives."""
-    library = torch.library.Library(namespace, "DEF")
+    namespaced = torch.library.Library(namespace, "DEF")
     for name, schema in SCHEMAS.items():
-        library.define(name + schema)
-        library.impl(name, implementations[name], "CompositeExplicitAutograd")
-        if name not in _autograd.DIFFERENTIABLE:
-            library.impl(name, torch.library.fallthrough_kernel, _AUTOGRAD_FALLTHROUGH)
-        torch.library.register_fake(f"{namespace}::{name}", _FAKES[name], lib=library)
-    _autograd.register(library, namespace)
-    _LIBRARIES.append(library)
-    return library
+        namespaced.define(name + schema)
+        namespaced.impl(name, implementations[name], "CompositeExplicitAutograd")
+        if name not in autograd.DIFFERENTIABLE:
+            namespaced.impl(name, torch.library.fallthrough_kernel, _AUTOGRAD_FALLTHROUGH)
+        torch.library.register_fake(f"{namespace}::{name}", _FAKES[name], lib=namespaced)
+    autograd.register(namespaced, namespace)
+    _LIBRARIES.append(namespaced)
+    return namespaced
 
 
 @functools.cache
@@ -89,7 +87,7 @@ def _triton() -> ModuleType:
     try:
         from . import triton_ops
     except ImportError as error:
-        raise RuntimeError(f"backend 'triton' needs triton: {error}; {_library.HOW_TO_GET_TRITON}") from error
+        raise RuntimeError(f"backend 'triton' needs triton: {error}; {library.HOW_TO_GET_TRITON}") from error
     return triton_ops
 
 
@@ -109,7 +107,7 @@ def _late(module: Callable[[], ModuleType], name: str) -> Callable[..., Any]:
 
 def _refuse(*args: Any) -> None:
     reason = missing_reason or gpu_reason or "no compiled op is built for the device of these tensors"
-    raise RuntimeError(f"{_library.ENV_BACKEND}=compiled allows nothing else, but {reason}")
+    raise RuntimeError(f"{library.ENV_BACKEND}=compiled allows nothing else, but {reason}")
 
 
 def _fallback(name: str) -> Callable[..., Any]:
@@ -119,7 +117,7 @@ def _fallback(name: str) -> Callable[..., Any]:
 
 def _serve_without_compiled_ops(key: str) -> None:
     """Let Triton, or the fallback, serve the tensors of a GPU."""
-    triton = _library.requested_backend() in ("auto", "triton") and _library.triton_is_installed()
+    triton = library.requested_backend() in ("auto", "triton") and library.triton_is_installed()
     for name in SCHEMAS:
         _AUTO.impl(name, _late(_triton_or_eager, name) if triton else _fallback(name), key)
     _SERVED[key] = "Triton" if triton else _FALLBACK
@@ -128,7 +126,7 @@ def _serve_without_compiled_ops(key: str) -> None:
 def _check_gpus() -> None:
     """Take CUDA tensors from the compiled ops if those cannot serve every GPU here."""
     global gpu_reason
-    gpu_reason = _library.why_no_cuda()
+    gpu_reason = library.why_no_cuda()
     if gpu_reason is not None:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r"(?s).*Overriding a previously registered kernel", UserWarning)
@@ -140,12 +138,12 @@ def _has_kernel(key: str) -> bool:
     return bool(torch._C._dispatch_has_kernel_for_dispatch_key(f"{NAMESPACE}::observe_", key))
 
 
-_FALLBACK = "nothing" if _library.requested_backend() == _library.COMPILED else "eager torch"
+_FALLBACK = "nothing" if library.requested_backend() == library.COMPILED else "eager torch"
 _SERVED: dict[str, str] = {}  # what serves the GPU keys that have no compiled op
 _AUTO = define(NAMESPACE, {name: _fallback(name) for name in SCHEMAS})
 define(f"{NAMESPACE}_eager", {name: getattr(eager, name) for name in SCHEMAS})
 define(f"{NAMESPACE}_triton", {name: _late(_triton, name) for name in SCHEMAS})
-missing_reason: str | None = _library.load()
+missing_reason: str | None = library.load()
 """Why no compiled op is loaded; None when they are."""
 gpu_reason: str | None = None
 """Why the CUDA ops that are loaded do not serve the GPUs here; None if they do, and until torch starts CUDA."""
@@ -184,13 +182,13 @@ def backend(name: str | None = None) -> Ops:
         ValueError: an unknown name.
         RuntimeError: "triton" without triton, or INFONOISE_BACKEND=compiled without compiled ops.
     """
-    name = _library.requested_backend() if name is None else name
-    if name == _library.COMPILED == _library.requested_backend():
+    name = library.requested_backend() if name is None else name
+    if name == library.COMPILED == library.requested_backend():
         if missing_reason is not None:
             _refuse()
         name = "auto"
-    if name not in _library.BACKENDS:
-        raise ValueError(f"backend is {name!r}, but must be one of {_library.BACKENDS}")
+    if name not in library.BACKENDS:
+        raise ValueError(f"backend is {name!r}, but must be one of {library.BACKENDS}")
     if name == "triton":
         _triton()
     return Ops(NAMESPACE if name == "auto" else f"{NAMESPACE}_{name}")

@@ -85,7 +85,6 @@ class CurieWeiss(Discrete):
 
     @property
     def total_variance(self) -> float:
-        """See `Oracle.total_variance`."""
         mean = float(self._probability @ self._total) / self.dim
         return self.dim * (1 - mean) * (1 + mean)
 

@@ -43,11 +43,9 @@ class EmpiricalBayes(Discrete):
 
     @property
     def total_variance(self) -> float:
-        """See `Oracle.total_variance`."""
         return float(self.data.var(0, correction=0).sum())
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """See `Oracle.sample`."""
         index = torch.randint(len(self.data), (n,), generator=generator, device=device_of(generator))
         return self.data.to(index.device)[index]
 

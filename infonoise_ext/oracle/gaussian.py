@@ -33,11 +33,9 @@ class Gaussian(Oracle):
 
     @property
     def total_variance(self) -> float:
-        """See `Oracle.total_variance`."""
         return self.dim * self.std**2
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """See `Oracle.sample`."""
         return self.std * normal(n, self.dim, generator)
 
     def _denoise(self, y: Tensor, sigma: Tensor) -> Tensor:

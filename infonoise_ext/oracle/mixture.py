@@ -55,12 +55,10 @@ class GaussianMixture(Oracle):
 
     @property
     def total_variance(self) -> float:
-        """See `Oracle.total_variance`."""
         centred = self._mean - (self._weight * self._mean).sum()
         return float((self._weight * (self._variance + centred.square())).sum())
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """See `Oracle.sample`."""
         device = device_of(generator)
         k = torch.multinomial(self._weight.to(device), n, replacement=True, generator=generator)
         mean, std = self._mean.to(device)[k], self._variance.sqrt().to(device)[k]

@@ -47,11 +47,9 @@ class TwoPoint(Oracle):
 
     @property
     def total_variance(self) -> float:
-        """See `Oracle.total_variance`."""
         return 4 * self.p * (1 - self.p)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """See `Oracle.sample`."""
         return _signs(n, self.p, generator)
 
     def _denoise(self, y: Tensor, sigma: Tensor) -> Tensor:
@@ -134,11 +132,9 @@ class TwoModes(Oracle):
 
     @property
     def total_variance(self) -> float:
-        """See `Oracle.total_variance`."""
         return self._within.total_variance + 4 * self.p * (1 - self.p) * self.dim * self.m**2
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """See `Oracle.sample`."""
         return self.m * _signs(n, self.p, generator) + self._within.sample(n, generator)
 
     def _denoise(self, y: Tensor, sigma: Tensor) -> Tensor:

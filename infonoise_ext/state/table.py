@@ -74,12 +74,10 @@ class Table(Density):
         return k, ((sigma / low).log() / (high / low).log()).clamp(0, 1)
 
     def below(self, sigma: Tensor | float) -> Tensor:
-        """See `Density.below`."""
         k, fraction = self._place(sigma)
         return self.cdf[k] + (self.cdf[k + 1] - self.cdf[k]) * fraction
 
     def level(self, u: Tensor | float) -> Tensor:
-        """See `Density.level`."""
         u = torch.as_tensor(u, dtype=torch.float64, device=self.cdf.device)
         k = (torch.searchsorted(self.cdf, u, right=True) - 1).clamp(0, len(self.cdf) - 2)
         mass = self.cdf[k + 1] - self.cdf[k]
@@ -89,7 +87,6 @@ class Table(Density):
         return torch.minimum(torch.maximum(sigma, self.edges[0]), self.edges[-1]).float()
 
     def density(self, sigma: Tensor | float) -> Tensor:
-        """See `Density.density`."""
         sigma = torch.as_tensor(sigma, dtype=torch.float64, device=self.edges.device)
         k, _ = self._place(sigma)
         inside = (sigma >= self.edges[0]) & (sigma <= self.edges[-1])
@@ -97,7 +94,6 @@ class Table(Density):
         return torch.where(inside, (self.cdf[k + 1] - self.cdf[k]) / (width * sigma), 0.0)
 
     def mass(self, edges: Tensor) -> Tensor:
-        """See `Density.mass`."""
         return self.below(checked_edges(edges)).diff()
 
     def to(self, device: torch.device | str) -> Table:

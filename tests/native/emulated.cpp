@@ -21,7 +21,7 @@ struct Host {  // launches in order; a new seed for every launch
   template <class... Parameters, class... Arguments>
   void operator()(void (*kernel)(Parameters...), int64_t blocks, int threads, size_t shared,
                   const Arguments&... arguments) {
-    if (shared > kMostShared) throw std::runtime_error("more shared memory than a block can have");
+    if (shared > limits.shared) throw std::runtime_error("more shared memory than a block can have");
     const unsigned schedule = seed < 2 ? seed : seed * 1000 + launches;
     ++launches;
     emulator::Launch(unsigned(blocks), unsigned(threads), shared, schedule, [&] { kernel(arguments...); }).run();

@@ -40,7 +40,7 @@ def test_one_library_serves_cpu_and_cuda_keys(package):
         f"assert ops.missing_reason is None and inx.__file__.startswith({str(package)!r}), inx.__file__\n"
         "has = torch._C._dispatch_has_kernel_for_dispatch_key\n"
         "print(*(name for name in ops.SCHEMAS if has('infonoise::' + name, 'CUDA')))\n"
-        "print(*ops._library.built_for()[1:], ops.serving('cuda'))\n"
+        "print(*ops.library.built_for()[1:], ops.serving('cuda'))\n"
         "print(ops.serving('cpu'), inx.InfoNoise(seed=1).sample(4).isfinite().all())"
     )
     result = run(package, code)
@@ -59,7 +59,7 @@ def test_the_library_names_no_folder(package):
 # What torch runs when it starts CUDA, on a machine that says it has such a GPU; CUDA tensors themselves there are none.
 START = (
     "import torch, infonoise_ext.ops.registry as ops\n"
-    "torch.version.cuda, torch.cuda.device_count = ops._library.built_for()[0], lambda: 1\n"
+    "torch.version.cuda, torch.cuda.device_count = ops.library.built_for()[0], lambda: 1\n"
     "torch.cuda.get_device_capability = lambda i: {capability}\n"
     "torch.cuda.get_device_name = lambda i: 'some GPU'\n"
     "waiting = [call for call, _ in torch.cuda._queued_calls if call.__module__.startswith('infonoise_ext')]\n"
