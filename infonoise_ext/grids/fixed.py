@@ -60,7 +60,7 @@ def merged_grid(n: int, d: float) -> Tensor:
         ValueError: n is below 1, or d is not a finite number above 0.
 
     Source:
-        docs/research/high-dimension.md derives and measures it, after arXiv 2501.00988.
+        docs/research/high-dimension.md measures it, after arXiv 2501.00988.
     """
     u = torch.linspace(0.0, 1.0, whole("n", n, least=1) + 1, dtype=torch.float64)
     root = math.sqrt(number("d", d, above=0))

@@ -112,6 +112,9 @@ class Draw(torch.nn.Module):
         self.schedule = copy.copy(schedule)
         self.schedule.state = self
 
+    def __iter__(self):
+        return self.buffers()
+
     def forward(self, sigma, error):
         return self.schedule.advance(sigma, error)
 
