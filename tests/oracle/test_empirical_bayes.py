@@ -262,7 +262,7 @@ def test_sixteen_bits_on_matrix_units(dtype, fused, monkeypatch):
 
     monkeypatch.setattr(torch, "mm", mm)
     monkeypatch.setattr(module, "_multiplies_halves", lambda device: True)
-    monkeypatch.setattr(module._library, "triton_is_installed", lambda: fused)
+    monkeypatch.setattr(module.library, "triton_is_installed", lambda: fused)
     monkeypatch.setattr(module, "_fused_weigh", lambda: torch.compile(module._weigh, backend="eager", fullgraph=True))
     monkeypatch.setitem(module._CHUNK, "cpu", 2**12)
     data = (torch.randn(500, 24) + 0.5).to(dtype)

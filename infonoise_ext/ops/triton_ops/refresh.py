@@ -110,11 +110,12 @@ def count_outcome(counters, status):
 
 
 @triton.jit
-def build_table(rho, midpoint, k, old, cdf, stats, params, grid, K: tl.constexpr):
-    """Gate, density and cdf; whether they are a distribution, else the table `old` stays."""
+def build_table(rho, k, old, cdf, stats, params, grid, K: tl.constexpr):
+    """Gate, density and cdf; whether they are a distribution, else the old table stays."""
     live = k < K
     sigma = tl.load(grid + ROW_SIGMA * (K + 1) + k, mask=live, other=1.0)
     weight = tl.load(grid + ROW_WEIGHT * (K + 1) + k, mask=live, other=1.0)
+    midpoint = pivot(rho, k, params, grid, K)
     ungated = signal(rho, k, sigma, params, K)
     phi = tl.where(live, ungated * gate(midpoint, sigma, tl.load(params + GATE_POWER)), 0.0)  # Eq. 13
     density = phi / weight  # Eq. 16
@@ -155,8 +156,7 @@ def refresh_group(moments, mmse, cdf, stats, counters, grid, params, K: tl.const
         tl.debug_barrier()
         tl.store(mmse + k, new, mask=live)
         rho = rate(new, k, params, grid, K)
-        midpoint = pivot(rho, k, params, grid, K)
-        good = build_table(rho, midpoint, k, high, cdf, stats, params, grid, K)
+        good = build_table(rho, k, high, cdf, stats, params, grid, K)
         count_outcome(counters, tl.where(good, ACTIVE, DEGENERATE))
     else:
         count_outcome(counters, WAITS)
