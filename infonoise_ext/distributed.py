@@ -40,7 +40,7 @@ def placement(group: dist.ProcessGroup | None, rank: int | None, world: int | No
         _warn_if_alone(initialized)
     rank = (dist.get_rank() if initialized else 0) if rank is None else rank
     world = (dist.get_world_size() if initialized else rank + 1) if world is None else world
-    world = whole("world", world, least=1)
+    world = whole("world", world, least=1, most=2**32)  # a rank is a word of the random stream's counter
     return whole("rank", rank, least=0, most=world - 1), world
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
     from typing_extensions import Unpack
 
+_BUILT_IN = ("config", "groups", "weight", "bound", "prior", "process_group", "rank", "world")
 _OUTSIDE = "with process_group or history, call schedule.step() outside the compiled function"
 
 
@@ -110,6 +111,15 @@ class InfoNoise:
         self._ranks_agree = process_group is None
         self._place(state, torch.device("cpu" if device is None else device))
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse what the tables were built with: changed alone, it would train at noise levels that nobody chose."""
+        if name in _BUILT_IN and name in self.__dict__:
+            raise AttributeError(
+                f"{name} is built into the tables and cannot be set: make an InfoNoise with the new one, and give it "
+                "what this one learned by load_state_dict(old.state_dict())"
+            )
+        super().__setattr__(name, value)
+
     def _place(self, state: State, device: torch.device) -> None:
         self.state = state.to(device)
         self._nothing = torch.empty(0, dtype=torch.float32, device=device)
@@ -190,17 +200,19 @@ class InfoNoise:
         `sample` there, and `step` outside.
 
         Args:
-            next_group: groups of the batch to draw; None repeats `group`.
+            next_group: groups of the batch to draw, which must be given where `group` is.
 
         Returns:
             sigma [B] float32 of the next batch.
 
         Raises:
+            ValueError: `group` without `next_group`.
             RuntimeError: backward is running, as for `sample`.
         """
-        upcoming = group if next_group is None else next_group
-        n = sigma.numel() if upcoming is None else upcoming.numel()
-        following = self._ops.advance_(*self.state, sigma, error, mask, group, n, upcoming)
+        if group is not None and next_group is None:
+            refuse("next_group", None, "the groups of the batch to draw, where groups are used")
+        n = sigma.numel() if next_group is None else next_group.numel()
+        following = self._ops.advance_(*self.state, sigma, error, mask, group, n, next_group)
         if self.process_group is not None:
             self._step_on_host()
         return following

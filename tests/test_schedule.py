@@ -1,6 +1,8 @@
 """`InfoNoise` as its users meet it."""
 
+import copy
 import math
+import pickle
 
 import pytest
 import torch
@@ -296,3 +298,26 @@ def test_a_step_allocates_its_output_and_nothing_else():
     allocated = [e.cpu_memory_usage for e in profile.events() if e.cpu_memory_usage > 0 and e.cpu_parent is None]
     assert sum(allocated) == 4000
     assert schedule.summary()["refreshes"] >= 1
+
+
+@pytest.mark.parametrize("name", ["weight", "bound", "prior", "config", "rank", "world", "groups", "process_group"])
+def test_what_the_tables_were_built_with_cannot_be_changed_alone(name):
+    schedule = inx.InfoNoise(seed=1)
+    for other in (schedule, copy.deepcopy(schedule), pickle.loads(pickle.dumps(schedule))):
+        with pytest.raises(AttributeError, match=f"{name} is built into the tables"):
+            setattr(other, name, getattr(schedule, name))
+
+
+def test_groups_of_the_next_batch_must_be_given():
+    schedule, x = inx.InfoNoise(groups=2, seed=1), torch.ones(4)
+    group = torch.tensor([0, 1, 1, 0])
+    with pytest.raises(ValueError, match="next_group is None, but must be the groups of the batch to draw"):
+        schedule.advance(x, x, group=group)
+    assert int(schedule.state.count.sum()) == 0
+    assert schedule.advance(x, x, group=group, next_group=group[:3]).shape == (3,)
+    assert inx.LogNormal(0.0, 1.0).advance(x, x, group=group).shape == (4,)
+
+
+def test_a_rank_is_a_word_of_the_counter():
+    with pytest.raises(ValueError, match=r"world is 4294967297, but must be an integer in \[1, 4294967296\]"):
+        inx.InfoNoise(rank=2**32, world=2**32 + 1)

@@ -109,10 +109,9 @@ class VP(Channel):
         return wide(sigma).atan() * (2.0 / math.pi)
 
     def scales(self, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (1, sigma) / sqrt(1 + sigma^2)."""
+        """Return (1, sigma) / sqrt(1 + sigma^2), also where sigma is inf or its square would be."""
         sigma = wide(sigma)
-        a = (1.0 + sigma.square()).rsqrt()
-        return a, sigma * a
+        return (1.0 + sigma.square()).rsqrt(), (1.0 + sigma.reciprocal().square()).rsqrt()
 
 
 @dataclass(frozen=True)
@@ -147,10 +146,9 @@ class Flow(Channel):
         return b if self.time == "noise" else a
 
     def scales(self, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (1, sigma) / (1 + sigma)."""
+        """Return (1, sigma) / (1 + sigma), also where sigma is inf."""
         sigma = wide(sigma)
-        a = 1.0 / (1.0 + sigma)
-        return a, sigma * a
+        return 1.0 / (1.0 + sigma), 1.0 / (1.0 + 1.0 / sigma)
 
 
 def sigma_from_alpha_bar(alpha_bar: Tensor) -> Tensor:
@@ -179,7 +177,8 @@ def clean_error(error: Tensor, sigma: Tensor, prediction: str, sigma_data: float
         sigma_data: EDM's standard deviation of the data; needed by "edm_f" only.
 
     Returns:
-        ||x0 - x0hat||^2 in the reduction of ``error``, of its shape, float32 or wider.
+        ||x0 - x0hat||^2 in the reduction of ``error``, of its shape, float32 or wider. At sigma = inf (flow time 1,
+        terminal SNR zero) it is the limit, which for "eps" is infinite: there eps tells nothing of the sample.
 
     Raises:
         ValueError: unknown prediction, "edm_f" without a positive sigma_data, or a sigma that
@@ -199,8 +198,7 @@ def _factor(sigma: Tensor, prediction: str, sigma_data: float | None) -> Tensor:
     if prediction == "eps":
         return sigma.square()
     if prediction == "v":
-        return sigma.square() / (1.0 + sigma.square())
+        return 1.0 / (1.0 + sigma.reciprocal().square())
     if prediction == "velocity":
-        return (sigma / (1.0 + sigma)).square()
-    sigma_data = number("sigma_data", sigma_data, above=0)
-    return sigma.square() * sigma_data**2 / (sigma.square() + sigma_data**2)
+        return (1.0 + sigma.reciprocal()).square().reciprocal()
+    return 1.0 / (sigma.reciprocal().square() + number("sigma_data", sigma_data, above=0) ** -2)

@@ -119,11 +119,12 @@ class SigmaTable:
             sigma: any shape and floating dtype, on the table's device.
 
         Returns:
-            index int64 in the host's order, and the entries' sigma float32, both of sigma's shape.
+            index int64 in the host's order, and the entries' sigma float32, both of sigma's shape. A level that is
+            NaN or negative has no entry: its index is valid, its sigma NaN, so that it is never recorded.
         """
         rank = torch.bucketize(sigma.to(self._edges.dtype), self._edges)
         index = len(self) - 1 - rank if self._descending else rank
-        return index, self.sigmas[index]
+        return index, torch.where(sigma >= 0, self.sigmas[index], torch.nan)
 
     def sample(self, schedule: Schedule, n: int, group: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Draw n entries, each with the schedule's mass of its cell; no host sync.

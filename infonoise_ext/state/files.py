@@ -54,11 +54,19 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write to a temporary file beside `path`, then rename: a crash leaves the old file whole."""
+    """Write to a temporary file beside `path`, then rename: a crash leaves the old file whole, and its mode holds.
+
+    Raises:
+        OSError: the file cannot be written, or something else than a file has this name.
+    """
     path = path.resolve()  # through a link, to the file that it names
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} is a folder or a device, but must be a file or a new name")
+    partial = path.with_name(f".{uuid.uuid4().hex}")  # short: any name may be given
     try:
         with partial.open("xb") as file:
+            if path.exists():
+                os.fchmod(file.fileno(), path.stat().st_mode)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

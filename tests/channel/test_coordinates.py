@@ -225,3 +225,28 @@ def test_bad_arguments_are_named() -> None:
         ch.VE().corrupt(x0, torch.ones(2, 1), one)
     with pytest.raises(ValueError, match=r"shape of sigma is .*, but must be"):
         ch.VE().corrupt(x0, x0, torch.ones(3))
+
+
+@pytest.mark.parametrize("path", [ch.VP(), ch.Flow("noise"), ch.Flow("data")], ids=str)
+def test_pure_noise_and_pure_data_are_limits(path: ch.Channel) -> None:
+    """Flow time 1 and a terminal SNR of zero are sigma = inf."""
+    ends = torch.tensor([0.0, math.inf, 1e30])
+    a, b = path.scales(ends)
+    assert a.tolist() == pytest.approx([1, 0, 0], abs=1e-25)
+    assert b.tolist() == [0, 1, 1]
+    back = path.sigma(path.time_of(ends.double()))
+    assert back[0] == 0
+    assert back[1] > 1e15
+    x0, eps = torch.ones(2, 3), torch.full((2, 3), 5.0)
+    assert path.corrupt(x0, eps, ends[:2]).tolist() == [[1.0] * 3, [5.0] * 3]
+
+
+@pytest.mark.parametrize(
+    ("prediction", "limit"), [("x0", 3.0), ("v", 3.0), ("velocity", 3.0), ("edm_f", 0.75), ("eps", math.inf)]
+)
+def test_errors_at_pure_noise_are_limits(prediction: str, limit: float) -> None:
+    for sigma in (math.inf, 1e25):
+        assert float(ch.clean_error(torch.tensor([3.0]), torch.tensor([sigma]), prediction, 0.5)) == limit
+    assert float(ch.clean_error(torch.tensor([3.0]), torch.tensor([0.0]), prediction, 0.5)) == (
+        3.0 * (prediction == "x0")
+    )

@@ -131,6 +131,14 @@ def test_levels_on_a_cell_border_and_far_outside():
     assert sigma.tolist() == [[1.0, 1.0, 4.0], [4.0, 16.0, 16.0]]
 
 
+@pytest.mark.parametrize("sigmas", [[0.1, 1.0, 10.0], [10.0, 1.0, 0.1]])
+def test_levels_that_are_none_have_no_entry(sigmas):
+    """They index nothing that is not there, and cannot be recorded as if they were an entry."""
+    index, sigma = inx.SigmaTable(torch.tensor(sigmas)).snap(torch.tensor([math.nan, -1.0, 1.0]))
+    assert set(index.tolist()) <= {0, 1, 2}
+    assert sigma.isnan().tolist() == [True, True, False]
+
+
 def test_pure_noise_has_a_cell_of_its_own_and_its_errors_are_skipped():
     table = SigmaTable(torch.tensor([1.0, 2.0, 8.0, math.inf]))  # the infinite entry stands at 32
     assert (table.sigma_min, table.sigma_max) == (1.0, 8.0)

@@ -61,7 +61,7 @@ class Traffic:
         group = self.group[:size]
         sigma = schedule.sample(size, group)
         if self.random.random() < 0.5:
-            sigma = schedule.advance(sigma, self.losses(sigma), group=group)
+            sigma = schedule.advance(sigma, self.losses(sigma), group=group, next_group=group)
         else:
             schedule.observe(sigma, self.losses(sigma), group=group)
             schedule.step()

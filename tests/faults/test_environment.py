@@ -267,7 +267,7 @@ def test_threads_may_race_but_nothing_breaks(backend):
         sigma = schedule.sample(500)
         for i in range(rounds):
             group = torch.randint(0, 2, (500,), generator=g)
-            sigma = schedule.advance(sigma, gaussian_mmse(sigma), group=group)
+            sigma = schedule.advance(sigma, gaussian_mmse(sigma), group=group, next_group=group)
             schedule.observe(sigma, gaussian_mmse(sigma), group=group)
             assert sigma.isfinite().all()
             assert ((sigma >= 0.002) & (sigma <= 80)).all()

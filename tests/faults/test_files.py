@@ -6,6 +6,7 @@ import random
 import signal
 import time
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -175,6 +176,24 @@ def test_saving_keeps_links_and_the_permissions_of_the_user(tmp_path):
     assert link.is_symlink()
     assert real.stat().st_mode & 0o777 == 0o640
     assert sorted(tmp_path.iterdir()) == [link, real]
+
+
+def test_saving_again_keeps_the_mode_of_the_file(tmp_path):
+    schedule, path = trained(), tmp_path / "s.pt"
+    schedule.save(path)
+    path.chmod(0o604)
+    schedule.save(path)
+    assert path.stat().st_mode & 0o777 == 0o604
+
+
+def test_any_name_can_be_saved_to_but_that_of_something_else_than_a_file(tmp_path):
+    schedule = trained()
+    schedule.save(tmp_path / ("n" * 252 + ".pt"))
+    os.mkfifo(tmp_path / "pipe")
+    for other in (tmp_path, tmp_path / "pipe", Path("/dev/null")):
+        with pytest.raises(OSError, match="must be a file or a new name"):
+            schedule.save(other)
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_damaged_directory_of_records_is_found(tmp_path):

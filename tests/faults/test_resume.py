@@ -19,7 +19,7 @@ def run(schedule, steps, sigma, group, fused, seed):
     for _ in range(steps):
         error = gaussian_mmse(sigma) * torch.randn(len(sigma), 4, generator=g).square().mean(1)
         if fused:
-            sigma = schedule.advance(sigma, error, group=group)
+            sigma = schedule.advance(sigma, error, group=group, next_group=group)
         else:
             for part in (slice(0, 5), slice(5, None)):
                 schedule.observe(sigma[part], error[part], group=None if group is None else group[part])

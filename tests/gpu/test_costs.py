@@ -25,7 +25,7 @@ def made(backend, size, **options):
     sigma = schedule.sample(size, group)
     error = sigma.square() / (1 + sigma.square())
     for _ in range(4):
-        schedule.advance(sigma, error, group=group)
+        schedule.advance(sigma, error, group=group, next_group=group)
     schedule.observe(sigma, error, group=group)
     torch.cuda.synchronize()
     return schedule, sigma, error, group
@@ -43,7 +43,7 @@ def launches(function):
 @pytest.mark.parametrize("groups", [1, 3])
 def test_launches_of_cuda(cpp, size, groups, number):
     schedule, sigma, error, group = made("auto", size, groups=groups)
-    done = launches(lambda: schedule.advance(sigma, error, group=group))
+    done = launches(lambda: schedule.advance(sigma, error, group=group, next_group=group))
     assert len(done) == number, done
     assert len(launches(lambda: schedule.observe(sigma, error, group=group))) == (number if size else 0)
     assert len(launches(lambda: schedule.sample(size, group))) == (1 if size else 0)
@@ -52,7 +52,7 @@ def test_launches_of_cuda(cpp, size, groups, number):
 @pytest.mark.parametrize(("size", "groups", "number"), [(2048, 1, 1), (2048, 3, 3), (2049, 1, 7)])
 def test_launches_of_triton(size, groups, number):
     schedule, sigma, error, group = made("triton", size, groups=groups)
-    done = launches(lambda: schedule.advance(sigma, error, group=group))
+    done = launches(lambda: schedule.advance(sigma, error, group=group, next_group=group))
     assert len(done) == number, done
 
 
