@@ -15,7 +15,7 @@ const NAMES = {
   kept: "share that passes the gate", sigma_q05: "σ, 5% quantile", sigma_q50: "σ, median", sigma_q95: "σ, 95% quantile",
   mass_lowest_decade: "mass below 10 sigma_min", samples_needed: "samples until coverage", recorded: "losses recorded",
 };
-const LEARNED = ["pivot", "drift", "information", "kept"]; // the state holds 0 before the first refresh
+const LEARNED = ["pivot", "drift", "information", "kept"]; // 0 in the state before the first refresh
 
 let series = null; // the chosen series, its curves decoded
 let at = 0; // index of the record that is shown
@@ -37,12 +37,14 @@ function show(x) {
 
 function open(index) {
   const { edges, config, curves, numbers } = run.series[index], { refreshes, waits, degenerates } = numbers;
-  const known = (name, t) => (LEARNED.includes(name) ? refreshes[t] : name !== "coverage" || refreshes[t] + waits[t] + degenerates[t]);
+  const tried = (t) => refreshes[t] + waits[t] + degenerates[t];
+  const known = (name, t) => (LEARNED.includes(name) ? refreshes[t] : name !== "coverage" || tried(t));
   const each = (object, change) => Object.fromEntries(Object.entries(object).map(([key, value]) => [key, change(value, key)]));
   const sigma = edges.slice(1).map((edge, k) => Math.sqrt(edge * edges[k])), decoded = each(curves, decode);
   decoded.rate_error = decoded.standard_error.map((error, i) => error / sigma[i % sigma.length] ** 2);
   series = {
-    index, edges, config, sigma, bins: sigma.length, records: numbers.step.length, curves: decoded, limits: each(decoded, extent),
+    index, edges, config, sigma, bins: sigma.length, records: numbers.step.length,
+    curves: decoded, limits: each(decoded, extent),
     numbers: each(numbers, (values, name) => values.map((v, t) => (known(name, t) ? Number(v ?? NaN) : NaN))),
   };
 }
@@ -85,19 +87,21 @@ function draw({ id, title, x, y, alt, marks, legend = "", image = "", height = 2
   const width = Math.max(260, get(id).clientWidth - 28); // without the padding of a card
   const left = 54, right = width - 14, top = 24, bottom = height - 40;
   const sx = scale(x, left, right), sy = scale(y, bottom, top);
+  const shape = (name, d) => `<path class="${name}" d="${d}"/>`;
   const text = (px, py, words, anchor = "middle") => `<text x="${px}" y="${py}" text-anchor="${anchor}">${words}</text>`;
   const keys = marks.filter((mark) => mark.label).map((mark) => `<span><i class="key ${mark.class}"></i>${mark.label}</span>`);
   get(id).innerHTML = [
     `<figcaption><h2>${title}</h2>${keys.join("")}${legend}</figcaption>`,
     `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${title} ${alt}">`,
     text(0, 11, y.label, "start"), text((left + right) / 2, height - 3, x.label),
-    ...ticks(y, 6).map((v) => `<path class="rule" d="M${left} ${sy(v)}H${right}"/>${text(left - 7, sy(v) + 4, show(v), "end")}`),
-    ...ticks(x, Math.min(8, width / 60)).map((v) => `<path class="rule" d="M${sx(v)} ${bottom}v5"/>${text(sx(v), bottom + 18, show(v))}`),
-    `<path class="rule" d="M${left} ${bottom}H${right}"/>`,
-    `<clipPath id="${id}-box"><path d="M${left} ${top - 2}H${right}V${bottom + 1}H${left}Z"/></clipPath><g clip-path="url(#${id}-box)">`,
-    image && `<image x="${left}" y="${top}" width="${right - left}" height="${bottom - top}" preserveAspectRatio="none" href="${image}"/>`,
-    ...marks.map((mark) => `<path class="${mark.class}" d="${path(mark.points, sx, sy)}"/>`),
-    '<path class="guide"/></g></svg>',
+    ...ticks(y, 6).map((v) => shape("rule", `M${left} ${sy(v)}H${right}`) + text(left - 7, sy(v) + 4, show(v), "end")),
+    ...ticks(x, Math.min(8, width / 60)).map((v) => shape("rule", `M${sx(v)} ${bottom}v5`) + text(sx(v), bottom + 18, show(v))),
+    shape("rule", `M${left} ${bottom}H${right}`),
+    `<clipPath id="${id}-box">${shape("", `M${left} ${top - 2}H${right}V${bottom + 1}H${left}Z`)}</clipPath>`,
+    `<g clip-path="url(#${id}-box)">`,
+    image && `<image x="${left}" y="${top}" width="${right - left}" height="${bottom - top}" href="${image}" preserveAspectRatio="none"/>`,
+    ...marks.map((mark) => shape(mark.class, path(mark.points, sx, sy))),
+    `${shape("guide", "")}</g></svg>`,
   ].join("");
   plots[id] = { x, sx, left, right };
 }
@@ -109,11 +113,9 @@ function guide(id, x) {
 // Over sigma, at one record
 
 const SIGMA = ["density", "mmse", "rate", "gate", "count"];
-const sigmaAxis = () => ({ low: series.edges[0], high: series.edges[series.bins], log: true, label: "noise level σ (units of the data, log scale)" });
-
-function logAxis([low, high], label) {
-  return low <= high ? { low: Math.max(low, high / 1e8) / 1.5, high: high * 1.5, log: true, label } : { low: 1, high: 10, log: true, label };
-}
+const logAxis = (low, high, label) => ({ low, high, log: true, label: `${label} log scale` });
+const sigmaAxis = () => logAxis(series.edges[0], series.edges[series.bins], "noise level σ, units of the data,");
+const curveAxis = ([low, high], label) => (low <= high ? logAxis(Math.max(low, high / 1e8) / 1.5, high * 1.5, label) : logAxis(1, 10, label));
 
 function drawRecord() {
   const { edges, sigma, config, limits, numbers: n } = series, x = sigmaAxis(), when = `at step ${show(n.step[at])}`;
@@ -123,12 +125,13 @@ function drawRecord() {
     id: "density", title: "Sampled density", x, y: { low: 0, high: limits.density[1] * 1.05, label: "per unit log σ" },
     alt: `${when}: median sigma ${show(n.sigma_q50[at])}, 90% between ${show(n.sigma_q05[at])} and ${show(n.sigma_q95[at])}`,
     marks: [
-      { class: "area green", points: [[x.low, 0], ...density, [x.high, 0]] }, { class: "line green", points: density, label: "this record" },
+      { class: "area green", points: [[x.low, 0], ...density, [x.high, 0]] },
+      { class: "line green", points: density, label: "this record" },
       { class: "line thin grey", points: stairs(edges, row("density", 0)), label: "first shown" }, pivot,
     ],
   });
   draw({
-    id: "mmse", title: "mmse", x, y: logAxis(limits.mmse, "units of the recorded error, log scale"),
+    id: "mmse", title: "mmse", x, y: curveAxis(limits.mmse, "units of the recorded error,"),
     alt: `with standard errors ${when}, from ${extent(row("mmse")).map(show).join(" to ")}`,
     marks: [
       { class: "line thin blue", points: bars(sigma, row("mmse"), row("standard_error")) },
@@ -136,7 +139,7 @@ function drawRecord() {
     ],
   });
   draw({
-    id: "rate", title: "Entropy rate", x, y: logAxis(limits.rate, "recorded error / σ², per unit log σ, log scale"),
+    id: "rate", title: "Entropy rate", x, y: curveAxis(limits.rate, "recorded error / σ², per unit log σ,"),
     alt: `with standard errors ${when}, largest ${show(extent(row("rate"))[1])}; information ${show(n.information[at])}`,
     marks: [
       { class: "line thin blue", points: bars(sigma, row("rate"), row("rate_error")) },
@@ -144,11 +147,12 @@ function drawRecord() {
     ],
   });
   draw({
-    id: "gate", title: "Gate", x, y: { low: 0, high: 1, label: "0 to 1" }, alt: `${when}: one half at the pivot, sigma ${show(n.pivot[at])}`,
+    id: "gate", title: "Gate", x, y: { low: 0, high: 1, label: "0 to 1" },
+    alt: `${when}: one half at the pivot, sigma ${show(n.pivot[at])}`,
     marks: [{ class: "line orange", points: line(sigma, row("gate")), label: "share of the signal that counts" }, pivot],
   });
   draw({
-    id: "count", title: "Losses in each bin", x, y: { low: 0.8, high: config.capacity * 1.3, log: true, label: "losses in the ring, log scale" },
+    id: "count", title: "Losses in each bin", x, y: logAxis(0.8, config.capacity * 1.3, "losses in the ring,"),
     alt: `${when}: ${row("count").filter((c) => c >= config.min_count).length} of ${series.bins} bins are measured`,
     marks: [
       { class: "area blue", points: [[x.low, 0], ...count, [x.high, 0]] }, { class: "line thin blue", points: count },
@@ -167,7 +171,8 @@ function drawTraining() {
   const held = (name) => stairs([...n.step, x.high], n[name]); // a table serves until the next record
   draw({
     id: "heat", title: "Density over training", x, y: sigmaAxis(), height: 340, image: heat(x, top),
-    alt: `in ${show(records)} records, steps ${show(low)} to ${show(n.step[end])}: the median sigma goes from ${show(n.sigma_q50[0])} to ${show(n.sigma_q50[end])}`,
+    alt: `in ${show(records)} records, steps ${show(low)} to ${show(n.step[end])}: ` +
+      `the median sigma goes from ${show(n.sigma_q50[0])} to ${show(n.sigma_q50[end])}`,
     legend: "<span>white: 5, 50, 95% of the samples below; dotted: pivot</span><span>per unit log σ: 0 " +
       `<i class="ramp" style="background:linear-gradient(90deg,${VIRIDIS})"></i> ${show(top)}</span>`,
     marks: [
@@ -175,9 +180,9 @@ function drawTraining() {
       { class: "line dotted white", points: held("pivot") },
     ],
   });
-  const lowest = n.coverage.reduce((least, v) => (v < least ? v : least), 0.9);
+  const lowest = n.coverage.reduce((least, v) => (v < least ? v : least), 0.9) - 0.02;
   draw({
-    id: "coverage", title: "Coverage over training", x, y: { low: Math.max(0, lowest - 0.02), high: 1, label: "share of the sampled mass" },
+    id: "coverage", title: "Coverage over training", x, y: { low: Math.max(0, lowest), high: 1, label: "share of the sampled mass" },
     alt: `, now ${show(n.coverage[end])}; ${show(config.coverage)} is needed`,
     marks: [
       { class: "line blue", points: line(n.step, n.coverage), label: "measured" },
@@ -187,7 +192,7 @@ function drawTraining() {
   const [least, most] = extent(n.drift);
   draw({
     id: "drift", title: "Drift over training", x, alt: `, at the last refresh ${show(n.drift[end])}`,
-    y: { low: Math.min(0.005, least / 1.2), high: Math.min(1, Math.max(most, 0.02) * 1.2), log: true, label: "share of the samples, log scale" },
+    y: logAxis(Math.min(0.005, least / 1.2), Math.min(1, Math.max(most, 0.02) * 1.2), "share of the samples,"),
     marks: [
       { class: "line blue", points: line(n.step, n.drift), label: "largest change of the cdf" },
       { class: "line thin dotted grey", points: across(0.01), label: "0.01: settled" },
@@ -195,7 +200,7 @@ function drawTraining() {
   });
 }
 
-// The address of an image, a row for each bin; what is `top` or more gets the last color.
+// Address of an image with a row for each bin; `top` has the last color.
 function heat({ low, high }, top) {
   const { bins, records, numbers: n } = series, width = 1000;
   const canvas = Object.assign(document.createElement("canvas"), { width, height: bins }), context = canvas.getContext("2d");
@@ -206,7 +211,9 @@ function heat({ low, high }, top) {
   const image = context.createImageData(width, bins), pixels = new Uint32Array(image.data.buffer);
   for (let column = 0, t = 0; column < width; column++) {
     while (t + 1 < records && n.step[t + 1] <= low + ((column + 0.5) / width) * (high - low)) t++;
-    row("density", t).forEach((v, k) => (pixels[(bins - 1 - k) * width + column] = colors[Math.floor(Math.min(1, v / top) * (width - 1))]));
+    row("density", t).forEach((v, k) => {
+      pixels[(bins - 1 - k) * width + column] = colors[Math.floor(Math.min(1, v / top) * (width - 1))];
+    });
   }
   context.putImageData(image, 0, 0);
   return canvas.toDataURL();
@@ -215,11 +222,12 @@ function heat({ low, high }, top) {
 // Text
 
 const safe = (text) => new Option(text).innerHTML;
-const rows = (list) => list.map(([head, ...cells]) => `<tr><th scope="row">${head}</th>${cells.map((c) => `<td>${c}</td>`).join("")}</tr>`).join("");
+const rows = (list) => list.map(([head, ...cells]) => `<tr><th scope="row">${head}${cells.map((cell) => `<td>${cell}`).join("")}`).join("");
 const terms = (pairs) => pairs.map(([name, value]) => `<div><dt>${safe(name)}</dt><dd>${safe(value)}</dd></div>`).join("");
 
 function write() {
-  const n = series.numbers, words = `record ${show(at + 1)} of ${show(series.records)}, step ${show(n.step[at])}, ${run.statuses[n.status[at]]}`;
+  const n = series.numbers, status = run.statuses[n.status[at]];
+  const words = `record ${show(at + 1)} of ${show(series.records)}, step ${show(n.step[at])}, ${status}`;
   get("shown").textContent = words;
   get("record").setAttribute("aria-valuetext", words);
   get("numbers").innerHTML = terms(Object.entries(NAMES).map(([key, name]) =>
@@ -274,7 +282,8 @@ function point(event) {
   SIGMA.forEach((id) => guide(id, sigma));
   const value = (curve) => show(row(curve)[k]);
   get("readout").textContent = Number.isNaN(sigma) ? "" : `σ = ${show(sigma)}: density ${value("density")}, ` +
-    `mmse ${value("mmse")} ± ${value("standard_error")}, rate ${value("rate")}, gate ${value("gate")}, ${value("count")} losses in the ring`;
+    `mmse ${value("mmse")} ± ${value("standard_error")}, rate ${value("rate")}, ` +
+    `gate ${value("gate")}, ${value("count")} losses in the ring`;
 }
 
 run.series.forEach(({ name }, index) => get("series").append(new Option(name, index)));
