@@ -271,7 +271,7 @@ def test_hostile_names_and_numbers_are_text(tmp_path):
         record["config"] |= {f"option {hostile}": f"value {hostile}", "coverage": f'">{hostile}', "sigma_min": hostile}
         record["summary"] |= {"pivot": hostile, "information": f'">{hostile}'}
     (folder / "run.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
-    script = "const b = document.body; Object.assign(b.dataset, { text: b.textContent, images: document.images.length })"
+    script = "const b = document.body; b.dataset.images = document.images.length; b.dataset.text = b.textContent"
     dom = dump(page_of(read_run(folder)), tmp_path, script=script)
     assert 'data-state="ready"' in dom
     assert 'data-images="0"' in dom
