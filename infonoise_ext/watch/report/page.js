@@ -67,9 +67,10 @@ function scale({ low, high, log }, from, to) {
 function ticks({ low, high, log }, most) {
   const [a, b] = log ? [Math.log10(low), Math.log10(high)] : [low, high];
   const raw = (b - a) / most, power = 10 ** Math.floor(Math.log10(raw));
-  const size = Math.max([1, 2, 5, 10].find((m) => m * power >= raw) * power, log && b - a > 2 ? 1 : 0);
-  const first = Math.ceil(a / size - 1e-9), count = Math.floor(b / size + 1e-9) - first + 1;
-  return Array.from({ length: count }, (_, i) => Number(((first + i) * size).toPrecision(12))).map((v) => (log ? 10 ** v : v));
+  const size = Math.max([1, 2, 5, 10].find((m) => m * power >= raw) * power, log ? 1 : 0), first = Math.floor(a / size);
+  const even = Array.from({ length: Math.ceil(b / size) - first + 1 }, (_, i) => Number(((first + i) * size).toPrecision(12)));
+  const all = log ? even.flatMap((v) => (b - a > 2 ? [1] : [1, 2, 5]).map((m) => m * 10 ** v)) : even;
+  return all.filter((v) => v >= low * (1 - 1e-9) && v <= high * (1 + 1e-9));
 }
 
 function path(points, sx, sy) {
