@@ -52,7 +52,8 @@ def run_of_groups(tmp_path_factory):
 
 def test_numbers_on_the_page_are_the_schedules(run_of_groups):
     path, schedule = run_of_groups
-    data = data_of(page_of(read_run(path)))
+    page = page_of(read_run(path))
+    data = data_of(page)
     assert [series["name"] for series in data["series"]] == ["group 0", "group 1", "group 2"]
     summary = schedule.summary()
     for g, series in enumerate(data["series"]):
@@ -66,7 +67,7 @@ def test_numbers_on_the_page_are_the_schedules(run_of_groups):
             expected = summary["steps"] if name == "step" else summary[f"group{g}/{name}"]
             assert values[-1] == pytest.approx(expected, rel=5e-6), name
         assert series["config"]["bins"] == 64
-    assert data["warnings"][0]["title"] == "Skipped samples"
+    assert '<ul id="warnings"><li><strong>Skipped samples:</strong> ' in page
 
 
 def test_the_page_loads_nothing_and_names_are_escaped(run_of_groups):
@@ -75,7 +76,7 @@ def test_the_page_loads_nothing_and_names_are_escaped(run_of_groups):
     assert "default-src 'none'" in page
     assert "@page" not in page
     assert "<groups>" not in page
-    assert data_of(page)["name"] == "three <groups>.jsonl"
+    assert "<h1>Noise schedule of three &lt;groups&gt;.jsonl</h1>" in page
 
 
 @pytest.mark.parametrize("records", [1000, 3000])
@@ -254,3 +255,26 @@ def test_a_script_that_fails_says_so_on_the_page(run_of_groups, tmp_path):
     dom = dump(page, tmp_path)
     assert 'data-state="failed"' in dom
     assert "script failed" in inner(dom, "failed")
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_hostile_names_and_numbers_are_text(tmp_path):
+    """Markup in the names of the folder and of a file passed over, in options and in numbers."""
+    hostile = "<img id=evil onerror='document.title=1' src=x>@json@"
+    folder = tmp_path / f"run {hostile}"
+    folder.mkdir()
+    (folder / f"other {hostile}.jsonl").write_text('{"loss": 1}\n')
+    recorded(folder / "run.jsonl", 40)
+    records = [json.loads(line) for line in (folder / "run.jsonl").read_text().splitlines()]
+    for record in records:
+        record["config"] |= {f"option {hostile}": f"value {hostile}", "coverage": f'">{hostile}', "sigma_min": hostile}
+        record["summary"] |= {"pivot": hostile, "information": f'">{hostile}'}
+    (folder / "run.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    script = "const b = document.body; b.dataset.images = document.images.length; b.dataset.text = b.textContent"
+    dom = dump(page_of(read_run(folder)), tmp_path, script=script)
+    assert 'data-state="ready"' in dom
+    assert 'data-images="0"' in dom
+    text = html.unescape(re.search(r'data-text="(.*?)"', dom, re.S)[1])
+    for before in ("Noise schedule of run ", "other ", "option ", "value ", " on σ from "):
+        assert before + hostile in text

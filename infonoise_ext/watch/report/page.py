@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import re
+from html import escape
 from importlib.resources import files
 from typing import Any
 
@@ -29,17 +31,27 @@ NUMBERS = (
 
 
 def page_of(run: Run) -> str:
-    """The HTML text."""
-    source = files(__package__)
+    """The HTML text. What the run says is escaped here; its numbers are drawn by the page's script."""
+    source, data = files(__package__), payload(run)
+    items = [f"<li><strong>{w.title}:</strong> {_prose(w.text)}</li>" for w in find_warnings(run)]
+    parts = {
+        "name": escape(run.name),
+        "version": __version__,
+        "warnings": "".join(items) or '<li class="none"><strong>None:</strong> every rule was checked.</li>',
+        "notes": "".join(f"<li>{escape(note)}</li>" for note in data.pop("notes")),
+        "json": json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
+    } | {name: source.joinpath(f"page.{name}").read_text(encoding="utf-8") for name in ("css", "js")}
     html = source.joinpath("page.html").read_text(encoding="utf-8")
-    data = json.dumps(payload(run), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    for name, text in (("page.css", None), ("page.js", None), ("page.json", data)):
-        html = html.replace(f"@{name}@", source.joinpath(name).read_text(encoding="utf-8") if text is None else text)
-    return html
+    return re.sub(r"@(\w+)@", lambda match: parts[match[1]], html)
+
+
+def _prose(text: str) -> str:
+    """HTML of a sentence that names options between backticks."""
+    return re.sub("`(.*?)`", r"<code>\1</code>", escape(text))
 
 
 def payload(run: Run) -> dict[str, Any]:
-    """What the page's script reads.
+    """What the page's script reads, and the notes.
 
     Returns:
         Plain values. A curve is base64 of little-endian float32 [records, K], NaN where nothing is known.
@@ -55,11 +67,8 @@ def payload(run: Run) -> dict[str, Any]:
     if longest > most:
         notes.append(f"Of {longest:,} records {most:,}, evenly spaced, are on this page.")
     return {
-        "name": run.name,
-        "version": __version__,
         "statuses": STATUSES,
         "causes": SKIP_CAUSES,
-        "warnings": [{"title": w.title, "text": w.text} for w in find_warnings(run)],
         "notes": notes,
         "series": [_series(s, name, most) for s, name in zip(shown, names_of(series), strict=False)],
     }

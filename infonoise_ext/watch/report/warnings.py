@@ -1,4 +1,4 @@
-"""What can go wrong with a schedule, as rules: each looks at a record and says a sentence or nothing.
+"""What can go wrong with a schedule, as a table of rules: a title, when it holds, and a sentence.
 
 docs/monitoring.md explains every warning and what to do about it.
 """
@@ -10,9 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from statistics import median
+from typing import Any
 
 from ...ops.schemas import SKIP_CAUSES, STATUSES
 from .runs import Entry, Record, Run, Series
+
+Facts = dict[str, Any]
 
 LATE = 5
 """Refreshes that may be due in vain before the report says so."""
@@ -23,24 +26,22 @@ COLLAPSED_MASS = 0.5
 WINDOW = 10
 """Records, the last ones, in which starved bins and skipped samples are looked for."""
 
-SKIPPED_SHARE = {cause: 0.01 for cause in SKIP_CAUSES} | {"masked": 0.5}
-"""Share of the samples of the window that may be skipped; masks are the caller's own choice."""
+SKIPPED = {
+    "masked": (0.5, "left out by `mask`"),
+    "bad_group": (0.01, "`group` outside [0, G)"),
+    "nonfinite_sigma": (0.01, "sigma NaN or infinite"),
+    "out_of_range": (0.01, "sigma outside [sigma_min, sigma_max]: shifted after sampling, or drawn elsewhere"),
+    "nonfinite_error": (0.01, "error NaN or infinite: the network diverges, or overflows in low precision"),
+    "negative_error": (0.01, "error below 0: not a squared error"),
+    "recomputed": (0.01, "computed again in backward by activation checkpointing: not recorded there"),
+}
+"""Share of the samples that may be skipped for a cause, and what the cause is; masks are the caller's own choice."""
 
 RANK_DISTANCE = 0.05
 """Largest difference between the cdfs of two ranks at one step that sampling noise explains."""
 
 GAP = 3.0
 """Steps between two records, in medians of the run, that are a gap."""
-
-ADVICE = {
-    "masked": "left out by `mask`",
-    "bad_group": "`group` outside [0, G)",
-    "nonfinite_sigma": "sigma NaN or infinite",
-    "out_of_range": "sigma outside [sigma_min, sigma_max]: shifted after sampling, or drawn elsewhere",
-    "nonfinite_error": "error NaN or infinite: the network diverges, or overflows in low precision",
-    "negative_error": "error below 0: not a squared error",
-    "recomputed": "computed again in backward by activation checkpointing: not recorded there",
-}
 
 
 @dataclass(frozen=True)
@@ -55,109 +56,93 @@ class Finding:
         return f"{self.title}: {self.text}"
 
 
-def degenerate(series: Series) -> str | None:
-    """The last profile was kept out."""
-    last = series.entries[-1]
-    if STATUSES[last["status"]] != "degenerate profile kept out":
-        return None
-    return (
-        f"the profile at step {last['step']:,} is no distribution and was kept out, as were {last['degenerates']:,} "
-        "in all; the last good table serves. Look at the recorded errors: all zero, or overflowing."
-    )
+RULES: dict[str, tuple[Callable[[Facts], Any], str]] = {
+    "Degenerate profile": (
+        lambda f: f["status"] == STATUSES.index("degenerate profile kept out"),
+        "the profile at step {step:,} is no distribution and was kept out, as were {degenerates:,} in all; the last "
+        "good table serves. Look at the recorded errors: all zero, or overflowing.",
+    ),
+    "Low-noise collapse": (
+        lambda f: f["refreshes"] and f["mass_lowest_decade"] > max(COLLAPSED_MASS, 2 * f["uniform_mass"]),
+        "{mass_lowest_decade:.0%} of the samples are drawn below sigma = {decade:.3g}, the lowest decade. The "
+        "network's own error floor looks like information there: use a pivot rule, a `bound`, or a larger sigma_min.",
+    ),
+    "Starved bins": (
+        lambda f: f["starved"],
+        "{starved} hold fewer than min_count = {config[min_count]} losses or got none in the last {window} records: "
+        "their rate is a guess from their neighbours, or old. Raise `floor`, or use fewer bins.",
+    ),
+    "Still in warm-up": (
+        lambda f: not f["refreshes"] and f["waits"] >= LATE,
+        "the prior is still sampled at step {step:,}, though warmup is {config[warmup]:,}: {waits:,} refreshes were "
+        "refused, for measured bins carry {percent_covered:.5g}% of the sampled mass, and coverage = "
+        "{config[coverage]} asks for more. {forecast} Raise `prior_floor`, lower `coverage`, or use fewer bins.",
+    ),
+    "Refreshes stopped": (
+        lambda f: f["refreshes"] and f["step"] - f["accepted"]["step"] >= LATE * f["config"]["refresh_every"],
+        "no refresh was accepted from step {accepted[step]:,} to {step:,}: {refused:,} were refused for coverage (now "
+        "{coverage:.1%}), {kept_out:,} for a degenerate profile. The table is that old.",
+    ),
+    "Skipped samples": (lambda f: f["skipped"], "{skipped}."),
+}
+"""By title: whether a warning holds of a series' facts, and its sentence."""
 
 
-def collapse(series: Series) -> str | None:
-    """A learned table samples mostly the lowest noise."""
-    last, low, high = series.entries[-1], series.edges[0], series.edges[-1]
-    mass, uniform = last["mass_lowest_decade"], math.log(10) / math.log(high / low)
-    if not last["refreshes"] or mass <= max(COLLAPSED_MASS, 2 * uniform):
-        return None
-    return (
-        f"{mass:.0%} of the samples are drawn below sigma = {10 * low:.3g}, the lowest decade. The network's own "
-        "error floor looks like information there: use a pivot rule, a `bound`, or a larger sigma_min."
-    )
+def facts(series: Series) -> Facts:
+    """The last entry of a series, and what else the rules and their sentences speak of."""
+    last, edges = series.entries[-1], series.edges
+    accepted = next(entry for entry in series.entries if entry["refreshes"] == last["refreshes"])
+    return last | {
+        "config": series.config,
+        "window": WINDOW,
+        "decade": 10 * edges[0],
+        "uniform_mass": math.log(10) / math.log(edges[-1] / edges[0]),
+        "starved": _starved(series),
+        "percent_covered": 100 * last["coverage"],
+        "forecast": _forecast(last),
+        "accepted": accepted,  # the record of the last refresh that was
+        "refused": last["waits"] - accepted["waits"],
+        "kept_out": last["degenerates"] - accepted["degenerates"],
+        "skipped": _skipped(series.entries),
+    }
 
 
-def starved(series: Series) -> str | None:
-    """Bins that are still unmeasured, or get no more losses, some refreshes after the first."""
-    active = [entry for entry in series.entries if entry["refreshes"]]
+def _starved(series: Series) -> str:
+    """Bins still unmeasured, or without new losses, some refreshes after the first."""
+    active = [entry["profile"] for entry in series.entries if entry["refreshes"]]
     if len(active) <= WINDOW:
-        return None
-    then, now = (active[i]["profile"] for i in (-1 - WINDOW, -1))
-    few = series.config["min_count"]
+        return ""
+    then, now, few = active[-1 - WINDOW], active[-1], series.config["min_count"]
     bad = [k for k, n in enumerate(now["count"]) if n < few or now["seen"][k] == then["seen"][k]]
     if not bad:
-        return None
+        return ""
     low, high = series.edges[bad[0]], series.edges[bad[-1] + 1]
-    return (
-        f"{len(bad)} of {len(series.edges) - 1} bins, between sigma = {low:.3g} and {high:.3g}, hold fewer than "
-        f"min_count = {few} losses or got none in the last {WINDOW} records: their rate is a guess from their "
-        "neighbours, or old. Raise `floor`, or use fewer bins."
-    )
+    return f"{len(bad)} of {len(series.edges) - 1} bins, between sigma = {low:.3g} and {high:.3g},"
 
 
-def late(series: Series) -> str | None:
-    """No refresh was ever accepted, though several were due."""
-    last = series.entries[-1]
-    if last["refreshes"] or last["waits"] < LATE:
-        return None
+def _forecast(last: Entry) -> str:
     needed, speed = last["samples_needed"], last["recorded"] / max(last["step"], 1)
-    covered = f"measured bins carry {100 * last['coverage']:.5g}% of the sampled mass"
     if needed is None or not speed:
-        forecast = "At this rate it never will: bins that are needed get no losses."
-    elif needed:
-        forecast = f"About {needed:,.0f} more samples are needed, {needed / speed:,.0f} steps at the present rate."
-    else:
-        forecast = "The next refresh will be accepted."
-    return (
-        f"the prior is still sampled at step {last['step']:,}, though warmup is {series.config['warmup']:,}: "
-        f"{last['waits']:,} refreshes were refused, for {covered}, and coverage = {series.config['coverage']} asks for "
-        f"more. {forecast} Raise `prior_floor`, lower `coverage`, or use fewer bins."
-    )
+        return "At this rate it never will: bins that are needed get no losses."
+    if not needed:
+        return "The next refresh will be accepted."
+    return f"About {needed:,.0f} more samples are needed, {needed / speed:,.0f} steps at the present rate."
 
 
-def stopped(series: Series) -> str | None:
-    """Refreshes were accepted once, but none has been for several that were due."""
-    last = series.entries[-1]
-    since = next(entry for entry in series.entries if entry["refreshes"] == last["refreshes"])
-    idle = last["step"] - since["step"]
-    if not last["refreshes"] or idle < LATE * series.config["refresh_every"]:
-        return None
-    waits, degenerates = (last[name] - since[name] for name in ("waits", "degenerates"))
-    return (
-        f"no refresh was accepted from step {since['step']:,} to {last['step']:,}: {waits:,} were refused for coverage "
-        f"(now {last['coverage']:.1%}), {degenerates:,} for a degenerate profile. The table is that old."
-    )
+def _skipped(entries: list[Entry]) -> str:
+    """Causes for which many samples of late, or of the whole run, were left out."""
+    start, last = dict.fromkeys(entries[-1], 0), entries[-1]
+    whole, late = _shares(start, last), _shares(entries[-1 - WINDOW] if len(entries) > WINDOW else start, last)
+    shares = {cause: max(whole[cause], late[cause]) for cause in SKIP_CAUSES}
+    return ", ".join(f"{share:.1%} ({SKIPPED[c][1]})" for c, share in shares.items() if share > SKIPPED[c][0])
 
 
-def skipped(series: Series) -> str | None:
-    """Many samples of late, or of the whole run, were left out."""
-    last = series.entries[-1]
-    first = series.entries[-1 - WINDOW] if len(series.entries) > WINDOW else dict.fromkeys(last, 0)
-    found = []
-    for cause, allowed in SKIPPED_SHARE.items():
-        share = max(_share(last, cause, first), _share(last, cause, dict.fromkeys(last, 0)))
-        if share > allowed:
-            found.append(f"{share:.1%} ({ADVICE[cause]})")
-    return ", ".join(found) + "." if found else None
-
-
-def _share(last: Entry, cause: str, first: Entry) -> float:
-    """Of the samples since `first`, those skipped for `cause`; one computed again is not another sample."""
+def _shares(first: Entry, last: Entry) -> dict[str, float]:
+    """Of the samples between two records those skipped, by cause; one computed again is not another sample."""
     new = {name: last[name] - first[name] for name in ("recorded", *(f"skipped_{cause}" for cause in SKIP_CAUSES))}
     again = new["skipped_recomputed"]
     seen = sum(new.values()) - again or again
-    return new[f"skipped_{cause}"] / seen if seen > 0 else 0.0
-
-
-RULES: dict[str, Callable[[Series], str | None]] = {
-    "Degenerate profile": degenerate,
-    "Low-noise collapse": collapse,
-    "Starved bins": starved,
-    "Still in warm-up": late,
-    "Refreshes stopped": stopped,
-    "Skipped samples": skipped,
-}
+    return {cause: new[f"skipped_{cause}"] / seen if seen > 0 else 0.0 for cause in SKIP_CAUSES}
 
 
 def step_gaps(records: list[Record]) -> str | None:
@@ -209,9 +194,9 @@ def _distance(one: Series, two: Series, step: int) -> float:
 def find_warnings(run: Run) -> list[Finding]:
     """Every rule applied to every group of every rank; groups that share a warning share its line."""
     series, out = run.series(), []
-    names = names_of(series)
-    for title, rule in RULES.items():
-        texts = {name: text for name, s in zip(names, series, strict=True) if (text := rule(s))}
+    told = {name: facts(s) for name, s in zip(names_of(series), series, strict=True)}
+    for title, (holds, sentence) in RULES.items():
+        texts = {name: sentence.format(**f) for name, f in told.items() if holds(f)}
         out += _shared(title, texts, len(series))
     if len(run.records) > 1:
         groups = {s.group: [other for other in series if other.group == s.group] for s in series}
