@@ -8,7 +8,7 @@ from torch import Tensor
 from .curves.arguments import refuse
 from .curves.density import Density
 from .ops import registry
-from .ops.checks import check_pair
+from .ops.checks import check_pair, error_dtype
 from .ops.eager.loss import aligned
 from .schedule import InfoNoise
 
@@ -24,7 +24,7 @@ def denoising_loss(
     mask: Tensor | None = None,
     group: Tensor | None = None,
 ) -> Tensor:
-    """Mean of w(sigma) times the squared error of each sample, and `schedule.observe` of that error.
+    """Mean of w(sigma) times the squared error under each level, and `schedule.observe` of that error.
 
     One pass over `denoised` and `target` gives both, one more in backward gives the gradient; nothing of their
     size is kept but the two themselves. Differentiable twice, by `denoised` and by `target`.
@@ -32,40 +32,59 @@ def denoising_loss(
     Args:
         denoised: [B, ...] estimate of the clean samples: float16, bfloat16, float32 or float64.
         target: the clean samples, of denoised's shape and device, any of these dtypes.
-        sigma: [B] noise levels that were used.
-        schedule: gives the weight w, and records the unweighted error: the mean over a sample's elements.
-        mask: [B] bool, False leaves a sample out of loss, gradient and statistics, whatever it holds.
-        group: [B] int64 or int32, as `InfoNoise.observe` takes it.
+        sigma: noise levels that were used: [B], or [B, T, ...] for one a frame or token, as denoised's shape begins.
+        schedule: gives the weight w, and records the unweighted error: the mean over a level's elements.
+        mask: bool, as denoised's shape begins. Of sigma's shape it leaves levels out of loss, gradient and
+            statistics, whatever they hold; with more sizes, as for padding, it leaves elements out of a level's mean,
+            in plain PyTorch.
+        group: int64 or int32, as `InfoNoise.observe` takes it.
 
     Returns:
-        0-dimensional float32, float64 if an input is: the mean over the samples kept, 0 if there are none.
+        0-dimensional float32, float64 if an input is: the mean over the levels kept, 0 if there are none.
         The arithmetic is in that type, whatever the inputs' and autocast's.
 
     Raises:
-        ValueError: shapes, dtypes or devices that do not fit, or samples without elements.
+        ValueError: shapes, dtypes or devices that do not fit, or levels without elements.
 
     Source:
         InfoNoise (arXiv 2602.18647): what is recorded estimates the mmse of Eq. 11, without the weight of Eq. 16.
     """
     check_pair(denoised, target)
-    _check_vectors(denoised, sigma=sigma, mask=mask, group=group)
-    # A fixed density has no backend of its own.
-    error = getattr(schedule, "_ops", _AUTO).denoising_error(*aligned(denoised, target))
+    _check_beginnings(denoised, sigma=sigma, mask=mask, group=group)
+    if mask is not None and mask.dim() > sigma.dim():
+        error, mask = _masked_error(denoised, target, mask, sigma.dim())
+    else:
+        pair = aligned(*(x.flatten(0, sigma.dim() - 1) for x in (denoised, target)))
+        # A fixed density has no backend of its own.
+        error = getattr(schedule, "_ops", _AUTO).denoising_error(*pair).view(sigma.shape)
     schedule.observe(sigma, error, mask, group)
     weight = schedule.weight(sigma)
     if mask is None:
-        return (weight * error).sum() / max(error.shape[0], 1)
+        return (weight * error).sum() / max(error.numel(), 1)
     # Both factors: the gradient of the one is the other, and 0 times a NaN is NaN.
     kept = torch.where(mask, weight, 0.0) * torch.where(mask, error, 0.0)
     return kept.sum() / mask.sum().clamp(min=1)
 
 
-def _check_vectors(denoised: Tensor, **vectors: Tensor | None) -> None:
-    for name, x in vectors.items():
-        if x is not None and x.shape != denoised.shape[:1]:
-            refuse(f"the shape of {name}", list(x.shape), f"{list(denoised.shape[:1])}, as the samples of denoised")
-        if x is not None and x.device != denoised.device:
+def _masked_error(denoised: Tensor, target: Tensor, mask: Tensor, levels: int) -> tuple[Tensor, Tensor]:
+    """The mean squared error of the elements kept under each level, and which levels keep any."""
+    kept = mask.view(*mask.shape, *[1] * (denoised.dim() - mask.dim())).expand_as(denoised).flatten(levels)
+    wide = error_dtype(denoised, target)
+    difference = (denoised.to(wide) - target).flatten(levels)
+    count = kept.sum(-1)
+    return torch.where(kept, difference, 0.0).square().sum(-1) / count.clamp(min=1), count > 0
+
+
+def _check_beginnings(denoised: Tensor, **tensors: Tensor | None) -> None:
+    for name, x in tensors.items():
+        if x is None:
+            continue
+        if x.dim() == 0 or x.shape != denoised.shape[: x.dim()]:
+            refuse(f"the shape of {name}", list(x.shape), f"how that of denoised begins, {list(denoised.shape)}")
+        if x.device != denoised.device:
             refuse(f"the device of {name}", str(x.device), f"{denoised.device}, as that of denoised")
-    mask = vectors["mask"]
+    mask, sigma = tensors["mask"], tensors["sigma"]
     if mask is not None and mask.dtype != torch.bool:
         refuse("the dtype of mask", mask.dtype, "torch.bool")
+    if mask is not None and sigma is not None and mask.dim() < sigma.dim():
+        refuse("the shape of mask", list(mask.shape), f"that of sigma, {list(sigma.shape)}, or longer")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 from .curves.arguments import refuse, whole
 from .curves.densities import LogNormal
 from .curves.density import Density
+from .curves.levels import Shape, as_vectors, groups_of, sizes
 from .curves.weights import Weight, as_weight
 from .distributed import compare_ranks, placement, sum_over_ranks_
 from .ops import registry
@@ -129,21 +131,26 @@ class InfoNoise:
         """Where the state lives."""
         return self.state.ring.device
 
-    def sample(self, n: int, group: Tensor | None = None) -> Tensor:
+    def sample(self, shape: Shape, group: Tensor | None = None) -> Tensor:
         """Draw noise levels from the current table.
 
         Args:
-            n: how many, at least 0.
-            group: [n] int64 or int32 in [0, G); None is group 0.
+            shape: how many, or the sizes of a tensor of levels, such as (B, T) for one a frame.
+            group: int64 or int32 in [0, G), of the levels' shape or of its first sizes; None is group 0.
 
         Returns:
-            sigma [n] float32 in [sigma_min, sigma_max].
+            sigma float32 in [sigma_min, sigma_max].
 
         Raises:
+            ValueError: a negative size, or a group that does not fit.
             RuntimeError: backward is running: a region that is computed again would get other numbers.
         """
         s = self.state
-        return self._ops.sample_(s.cdf, s.rng, s.grid, s.params, n, group)
+        if not isinstance(shape, tuple | list):
+            return self._ops.sample_(s.cdf, s.rng, s.grid, s.params, shape, group)
+        wanted = sizes(shape)
+        flat = groups_of("group", group, wanted)
+        return self._ops.sample_(s.cdf, s.rng, s.grid, s.params, math.prod(wanted), flat).view(wanted)
 
     def observe(self, sigma: Tensor, error: Tensor, mask: Tensor | None = None, group: Tensor | None = None) -> None:
         """Record a batch or micro-batch; no host sync, gradients are ignored.
@@ -152,13 +159,15 @@ class InfoNoise:
         nothing and counts the samples as recomputed: they were recorded the first time.
 
         Args:
-            sigma: [B] noise levels that were used, any floating dtype.
-            error: [B] UNWEIGHTED squared error of the clean sample, summed or averaged over its
-                elements (`channel.clean_error` converts other predictions).
-            mask: [B] bool, False leaves a sample out.
-            group: [B] int64 or int32 in [0, G).
+            sigma: noise levels that were used, any floating dtype: [B], or [B, T, ...] for one a frame or token.
+            error: UNWEIGHTED squared error of what each level corrupted, of sigma's shape, summed or averaged
+                over its elements (`channel.clean_error` converts other predictions).
+            mask: bool of sigma's shape, False leaves a level out.
+            group: int64 or int32 in [0, G), of sigma's shape or of its first sizes.
         """
         s = self.state
+        if sigma.dim() != 1:
+            sigma, error, mask, group = as_vectors(sigma, error, mask, group)
         self._ops.observe_(s.ring, s.count, s.counters, s.grid, sigma, error, mask, group)
 
     def step(self) -> None:
@@ -200,10 +209,11 @@ class InfoNoise:
         `sample` there, and `step` outside.
 
         Args:
-            next_group: groups of the batch to draw, which must be given where `group` is.
+            next_group: groups of the batch to draw, which must be given where `group` is. Sizes that it lacks
+                are those of sigma.
 
         Returns:
-            sigma [B] float32 of the next batch.
+            sigma float32 of the next batch, of sigma's shape.
 
         Raises:
             ValueError: `group` without `next_group`.
@@ -211,8 +221,13 @@ class InfoNoise:
         """
         if group is not None and next_group is None:
             refuse("next_group", None, "the groups of the batch to draw, where groups are used")
-        n = sigma.numel() if next_group is None else next_group.numel()
-        following = self._ops.advance_(*self.state, sigma, error, mask, group, n, next_group)
+        if sigma.dim() == 1 and (next_group is None or next_group.dim() == 1):
+            n = sigma.numel() if next_group is None else next_group.numel()
+            following = self._ops.advance_(*self.state, sigma, error, mask, group, n, next_group)
+        else:
+            wanted = sigma.shape if next_group is None else next_group.shape + sigma.shape[next_group.dim() :]
+            upcoming, flat = groups_of("next_group", next_group, wanted), as_vectors(sigma, error, mask, group)
+            following = self._ops.advance_(*self.state, *flat, wanted.numel(), upcoming).view(wanted)
         if self.process_group is not None:
             self._step_on_host()
         return following

@@ -51,19 +51,19 @@ class Channel(ABC):
 
         Args:
             x0: [B, ...] clean samples.
-            noise: [B, ...] standard normal noise.
-            sigma: [B], or a scalar tensor for all samples.
+            noise: standard normal noise of x0's shape.
+            sigma: [B], [B, T, ...] for a level a frame or token, or a scalar tensor for all samples.
 
         Returns:
             [B, ...] in x0's dtype, computed in float32 or wider.
 
         Raises:
-            ValueError: noise has another shape than x0, or sigma is neither [B] nor scalar.
+            ValueError: noise has another shape than x0, or sigma's shape does not begin it.
         """
         if noise.shape != x0.shape:
             refuse("the shape of noise", list(noise.shape), f"that of x0, {list(x0.shape)}")
-        if sigma.ndim > 0 and sigma.shape != x0.shape[:1]:
-            refuse("the shape of sigma", list(sigma.shape), f"{list(x0.shape[:1])} or that of a scalar")
+        if sigma.shape != x0.shape[: sigma.ndim]:
+            refuse("the shape of sigma", list(sigma.shape), f"how that of x0 begins, {list(x0.shape)}")
         a, b = self.scales(sigma.reshape(sigma.shape + (1,) * (x0.ndim - sigma.ndim)))
         return (a * x0 + b * noise).to(x0.dtype)
 

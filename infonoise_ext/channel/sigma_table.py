@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..curves.arguments import choice, number, refuse, whole
 from ..curves.density import Schedule
+from ..curves.levels import Shape
 from .channel import Flow, sigma_from_alpha_bar
 
 if TYPE_CHECKING:
@@ -126,18 +127,18 @@ class SigmaTable:
         index = len(self) - 1 - rank if self._descending else rank
         return index, torch.where(sigma >= 0, self.sigmas[index], torch.nan)
 
-    def sample(self, schedule: Schedule, n: int, group: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Draw n entries, each with the schedule's mass of its cell; no host sync.
+    def sample(self, schedule: Schedule, shape: Shape, group: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Draw entries, each with the schedule's mass of its cell; no host sync.
 
         Args:
             schedule: on the table's device.
-            n: how many.
-            group: [n], for a schedule with groups.
+            shape: how many, or the sizes of a tensor of levels.
+            group: for a schedule with groups, as its `sample` takes it.
 
         Returns:
-            index [n] int64 in the host's order, and the entries' sigma [n] float32.
+            index int64 in the host's order, and the entries' sigma float32, of that shape.
         """
-        return self.snap(schedule.sample(n, group))
+        return self.snap(schedule.sample(shape, group))
 
     def mass(self, schedule: Schedule, group: int = 0) -> Tensor:
         """The probability with which `sample` draws each entry.

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .arguments import refuse
+from .levels import Shape, sizes
 from .weights import Weight, as_weight, unit_weight
 
 _VERSION = 1
@@ -30,12 +31,12 @@ class Schedule(Protocol):
         """Return the distribution that is sampled from now."""
         ...
 
-    def sample(self, n: int, group: Tensor | None = None) -> Tensor:
-        """Draw n noise levels, float32 [n]."""
-        return self.table().sample(n)
+    def sample(self, shape: Shape, group: Tensor | None = None) -> Tensor:
+        """Draw noise levels, float32: so many, or of those sizes."""
+        return self.table().sample(shape)
 
     def observe(self, sigma: Tensor, error: Tensor, mask: Tensor | None = None, group: Tensor | None = None) -> None:
-        """Record the unweighted errors [B] at noise levels [B], here to no end."""
+        """Record the unweighted errors at noise levels, of one shape, here to no end."""
         return
 
     def step(self) -> None:
@@ -50,10 +51,10 @@ class Schedule(Protocol):
         group: Tensor | None = None,
         next_group: Tensor | None = None,
     ) -> Tensor:
-        """`observe`, `step` and `sample` of the next batch: float32 [B], or as long as next_group."""
+        """`observe`, `step` and `sample` of the next batch: float32 of sigma's shape."""
         self.observe(sigma, error, mask, group)
         self.step()
-        return self.sample(sigma.shape[0] if next_group is None else next_group.shape[0], next_group)
+        return self.sample(sigma.shape)
 
     def reset(self) -> None:
         """Forget what was learned, here nothing."""
@@ -137,34 +138,33 @@ class Density(Schedule):
 
     def sample(
         self,
-        n: int,
+        shape: Shape,
         group: Tensor | None = None,
         device: torch.device | str | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Draw n noise levels.
+        """Draw noise levels.
 
         Args:
-            n: how many, 0 or more.
+            shape: how many, or the sizes of a tensor of levels.
             group: ignored.
             device: where to draw; else that of ``to``, else that of the generator.
             generator: source of the random numbers; None is torch's own, and alone traces under
                 ``torch.compile(fullgraph=True)``.
 
         Returns:
-            [n] float32 sigma.
+            float32 sigma.
 
         Raises:
-            ValueError: n is negative.
+            ValueError: a size is negative.
         """
-        if n < 0:
-            refuse("n", n, "at least 0")
+        wanted = sizes(shape)
         device = self.device if device is None else device
         if generator is None:
-            u = torch.rand(n, dtype=torch.float64, device=device)
+            u = torch.rand(wanted, dtype=torch.float64, device=device)
         else:
             device = generator.device if device is None else device
-            u = torch.rand(n, dtype=torch.float64, device=device, generator=generator)
+            u = torch.rand(wanted, dtype=torch.float64, device=device, generator=generator)
         # torch.rand gives multiples of 2^-53 in [0, 1): only 0 has to be moved inside.
         return self.level(u.clamp(min=2.0**-54))
 
@@ -176,8 +176,8 @@ class Density(Schedule):
         group: Tensor | None = None,
         next_group: Tensor | None = None,
     ) -> Tensor:
-        """Return a fresh [B] float32 sample on the device of sigma [B]; the rest is ignored."""
-        return self.sample(sigma.shape[0], device=sigma.device)
+        """Return a fresh float32 sample of sigma's shape, on its device; the rest is ignored."""
+        return self.sample(sigma.shape, device=sigma.device)
 
     def to(self: D, device: torch.device | str) -> D:
         """Draw on ``device`` from now on; returns self."""

@@ -12,6 +12,7 @@ from torch import Tensor
 import infonoise_ext as inx
 
 from ..curves.density import Schedule
+from ..curves.levels import Shape, sizes
 
 SIGMA_MIN, SIGMA_MAX = 0.002, 80.0
 SIGMA_DATA = 0.866  # of one-hot codes of 4 letters, sqrt(3) / 2
@@ -44,11 +45,12 @@ class SecondMoment(inx.Density):
         position = (sigma.double() / SIGMA_MIN).log() / self.width
         return position.long().clamp(0, len(self.count) - 1)
 
-    def sample(self, n: int, *_: object) -> Tensor:
-        """[n] float32, by the current probability of the bins."""
+    def sample(self, shape: Shape, *_: object) -> Tensor:
+        """Float32, by the current probability of the bins."""
+        n = math.prod(sizes(shape))
         bins = torch.multinomial(self.probability, n, replacement=True)
         position = self.width * (bins + torch.rand(n, dtype=torch.float64))
-        return (math.log(SIGMA_MIN) + position).exp().float()
+        return (math.log(SIGMA_MIN) + position).exp().float().view(sizes(shape))
 
     def likelihood_weight(self, sigma: Tensor) -> Tensor:
         """The base objective's weight, [n]."""

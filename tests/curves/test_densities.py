@@ -284,7 +284,7 @@ def test_weight_is_kept_and_defaults_to_one(generator) -> None:
         (lambda: LogUniform(0.0, 1.0), "sigma_min"),
         (lambda: LogUniform(2.0, 1.0), "sigma_max"),
         (lambda: LogNormal(0.0, 1.0, weight=1.0), "weight"),
-        (lambda: LogNormal(0.0, 1.0).sample(-1), "n is -1, but must be at least 0"),
+        (lambda: LogNormal(0.0, 1.0).sample(-1), "shape is -1, but must be at least 0"),
         (lambda: LogNormal(0.0, 1.0).mass(torch.ones(3, 3)), "edges"),
         (lambda: LogNormal(0.0, 1.0).mass(torch.ones(1)), "edges"),
         (lambda: LogUniform().mass(torch.tensor([1.0, 3.0, 2.0])), "edges"),

@@ -53,7 +53,6 @@ BAD_CALLS = {
     "no such next group": lambda s, x: s.advance(x, x, next_group=torch.tensor([s.groups])),
     "negative n": lambda s, x: s.sample(-1),
     "a column": lambda s, x: s.observe(x.view(-1, 1), x),
-    "a number": lambda s, x: s.advance(x[0], x[0]),
     "too few errors": lambda s, x: s.advance(x, x[1:]),
     "too few masks": lambda s, x: s.observe(x, x, mask=x[1:] > 0),
     "mask of floats": lambda s, x: s.advance(x, x, mask=x),
