@@ -1,5 +1,7 @@
 """The k-diffusion integration on the library's own density, denoiser and samplers, imported as `hosts` says."""
 
+import sys
+
 import pytest
 import torch
 from scipy import stats
@@ -20,7 +22,9 @@ def learned():
 
 
 @pytest.mark.parametrize("schedule", [inx.LogNormal(-1.2, 1.2), inx.InfoNoise(seed=4)], ids=["fixed", "adaptive"])
-def test_density_has_the_shape_dtype_and_law_asked_for(schedule):
+def test_density_has_the_shape_dtype_and_law_asked_for(schedule, monkeypatch):
+    """As where the library was never imported."""
+    monkeypatch.delitem(sys.modules, "k_diffusion.utils")
     torch.manual_seed(0)
     sample = inx_k.density(schedule)
     assert sample([20, 3], device="cpu").shape == (20, 3)
