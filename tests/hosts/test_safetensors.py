@@ -66,18 +66,3 @@ def test_somebody_elses_file_is_refused(schedule, tmp_path):
         schedule.load(tmp_path / "bare.safetensors")
     with pytest.raises(FileNotFoundError):
         schedule.load(tmp_path / "absent.safetensors")
-
-
-def test_failed_save_leaves_the_old_file(schedule, tmp_path, monkeypatch):
-    path = tmp_path / "s.safetensors"
-    schedule.save(path)
-    whole = path.read_bytes()
-
-    def dies(tensors, metadata):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("safetensors.torch.save", dies)
-    with pytest.raises(KeyboardInterrupt):
-        schedule.save(path)
-    assert path.read_bytes() == whole
-    assert list(tmp_path.iterdir()) == [path]
