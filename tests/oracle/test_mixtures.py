@@ -45,10 +45,6 @@ def test_published(model, table):
     close(model.entropy(sigma), entropy, rtol=0, atol=2e-13)
 
 
-def test_mixture_denoiser_published():
-    close(oracle.GaussianMixture(*MIXTURE).denoise(double(0.3), 1.0), double(0.831666589276221), rtol=1e-13)
-
-
 @pytest.mark.parametrize("sigma", [0.05, 1.0, 20.0])
 def test_mixture_tweedie(sigma):
     weights, means, stds = [0.2, 0.5, 0.3], [-3.0, 0.0, 0.1], [0.01, 2.0, 0.3]
