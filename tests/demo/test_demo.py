@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from support import generator
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("tqdm")
@@ -58,7 +59,7 @@ def test_posterior_mean_is_that_of_enumeration(short):
 def test_samples_follow_the_probabilities(short):
     small, _, p = short
     n = 200_000
-    drawn = dna.letters(small.sample(n, torch.Generator().manual_seed(4)))
+    drawn = dna.letters(small.sample(n, generator(4)))
     index = (drawn * 4 ** torch.arange(5, -1, -1)).sum(1)
     counts = np.bincount(index.numpy(), minlength=4**6)
     common = n * p > 20
@@ -124,7 +125,7 @@ def test_sampler_reaches_the_data_with_the_exact_denoiser(grammar):
         def forward(self, x, sigma):
             return grammar.posterior_mean(x, sigma).float()
 
-    x = denoiser.heun_samples(Exact(), 400, torch.Generator().manual_seed(6))
+    x = denoiser.heun_samples(Exact(), 400, generator(6))
     nll = -grammar.log_likelihood(x)
     # Standard error 0.2 nats; 18 Heun steps add a bias below 1.
     assert abs(nll.mean().item() - 36.0) < 2

@@ -62,8 +62,3 @@ def test_grid_reaches_both_ends_where_the_end_bins_hold_nothing(signal):
 def test_bad_grid_arguments_are_named(schedule, bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         inx.info_grid(schedule, **({"n": 5} | bad))
-
-
-def test_grid_of_nothing_measured_is_refused():
-    with pytest.raises(ValueError, match="nothing is measured"):
-        inx.info_grid(inx.InfoNoise(), 5)

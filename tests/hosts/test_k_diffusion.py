@@ -6,13 +6,13 @@ import pytest
 import torch
 from scipy import stats
 from support import generator, hosts
+from support.entries import ALPHA
 from support.hosts import Recorder
 from support.runs import fed, gaussian_mmse
 
 import infonoise_ext as inx
 from infonoise_ext.integrations import k_diffusion as inx_k
 
-ALPHA = 1e-6  # false-alarm rate of each Kolmogorov-Smirnov test
 K = hosts.load("k_diffusion")
 
 
