@@ -91,7 +91,9 @@ def test_timesteps_are_the_info_grid(base):
 
 def test_the_rest_is_the_bases_and_copies_work(base):
     scheduler = make(base)
-    assert isinstance(scheduler, library.NoiseScheduler)
+    assert isinstance(scheduler, library.NoiseScheduler)  # which `__getattr__` helps: so the class is asked too
+    protocol = {name for name in vars(library.NoiseScheduler) if not name.startswith("_")}
+    assert protocol <= set(dir(InfoNoiseScheduler))
     assert scheduler.sigma == base.sigma
     t = torch.tensor([0.3, 0.4])
     assert scheduler.init_latents((3, 2), t).shape == (2, 3, 2)
