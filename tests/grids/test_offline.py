@@ -242,6 +242,7 @@ def test_principal_components_span_those_of_the_exact_covariance(n):
     data = 5 + (torch.randn(n, dim) * deviation) @ rotation.T
     basis = principal_components(data.view(n, 5, 6))
     assert basis.shape == (dim, 3)
+    assert principal_components(data.double()).dtype == torch.float64
     torch.testing.assert_close(basis.T @ basis, torch.eye(3), rtol=0, atol=1e-5)
     assert torch.linalg.svdvals(rotation[:, :3].T @ basis).min() > 0.8
     centred = data - data.mean(0)

@@ -114,6 +114,10 @@ def test_trigonometric_ve_needs_steps_in_proportion_to_d():
         assert abs(float(y[0, 1] / 0.5) ** 2 - 1 - published) < 0.006
 
 
+def test_mmse_of_pure_noise_is_the_total_variance():
+    assert Mixture(1024).mmse(double(math.inf)).item() == pytest.approx(1024 * (0.25 + 4 * 0.8 * 0.2), rel=1e-12)
+
+
 def test_mmse_decrements_need_no_more_steps_in_higher_dimension():
     for d in (256, 16384):
         weight, _ = Mixture(d).sampled(SCHEDULES["mmse grid"].grid(Mixture(d))(28))
