@@ -5,11 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from support import generator
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("tqdm")
 
-from infonoise_ext import demo
+from infonoise_ext import demo, oracle
 from infonoise_ext.demo import arms, bound, denoiser, dna, report, train
 
 
@@ -58,7 +59,7 @@ def test_posterior_mean_is_that_of_enumeration(short):
 def test_samples_follow_the_probabilities(short):
     small, _, p = short
     n = 200_000
-    drawn = dna.letters(small.sample(n, torch.Generator().manual_seed(4)))
+    drawn = dna.letters(small.sample(n, generator(4)))
     index = (drawn * 4 ** torch.arange(5, -1, -1)).sum(1)
     counts = np.bincount(index.numpy(), minlength=4**6)
     common = n * p > 20
@@ -77,33 +78,26 @@ def test_shipped_motifs_have_the_known_entropy(grammar):
 
 
 def test_hypercube_sum_rule():
-    z = np.linspace(-12, 12, 4001)
-    normal = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi) * (z[1] - z[0])
     for bins in (50, 100, 200):
         sigma, width = bound.log_grid(0.002, 80.0, bins)
-        s = sigma.numpy()[:, None]
-        mmse = 64 * (1 - (normal * np.tanh(1 / s**2 + z / s)).sum(1)).clip(min=0)
-        nats = bound.entropy_bound(sigma, torch.from_numpy(mmse), width, variance=64.0)
+        nats = bound.entropy_bound(sigma, 64 * oracle.TwoPoint().mmse(sigma), width, variance=64.0)
         assert abs(nats - 64 * math.log(2)) < 2e-4
 
 
-def test_exact_denoiser_integrates_to_the_entropy(grammar):
-    # Independent held-out sets give mean and standard error; 7 degrees of freedom, 6 errors: false alarm 6e-4.
+def test_denoisers_integrate_to_the_entropies(grammar):
+    """The exact one to that of the data, the product of marginals to the sum of theirs.
+
+    Independent held-out sets give mean and standard error; 7 degrees of freedom, 6 errors: false alarm 6e-4 each.
+    """
     sets = [bound.HeldOut(grammar, samples=100, seed=seed) for seed in range(8)]
-    nats = torch.tensor([test.bound(grammar.posterior_mean) for test in sets])
-    error = (nats.std() / math.sqrt(8)).item()
-    assert error < 0.15
-    assert abs(nats.mean().item() - 36.007) < 6 * error
+    exact = torch.tensor([test.bound(grammar.posterior_mean) for test in sets])
+    product = torch.tensor([36.007 + test.gap(grammar.marginal_denoiser) for test in sets])
+    marginals = torch.special.entr(grammar.marginal).sum().item()
+    for nats, expected in ((exact, 36.007), (product, marginals)):
+        error = (nats.std() / math.sqrt(8)).item()
+        assert error < 0.15
+        assert abs(nats.mean().item() - expected) < 6 * error
     assert all(test.gap(grammar.posterior_mean) < 1e-6 for test in sets)
-
-
-def test_product_of_marginals_integrates_to_the_marginal_entropies(grammar):
-    expected = -(grammar.marginal * grammar.marginal.log()).sum().item()
-    sets = [bound.HeldOut(grammar, samples=100, seed=seed) for seed in range(8)]
-    nats = torch.tensor([36.007 + test.gap(grammar.marginal_denoiser) for test in sets])
-    error = (nats.std() / math.sqrt(8)).item()
-    assert error < 0.15
-    assert abs(nats.mean().item() - expected) < 6 * error
 
 
 def test_gap_counts_the_better_denoiser_at_each_sigma(grammar):
@@ -131,7 +125,7 @@ def test_sampler_reaches_the_data_with_the_exact_denoiser(grammar):
         def forward(self, x, sigma):
             return grammar.posterior_mean(x, sigma).float()
 
-    x = denoiser.heun_samples(Exact(), 400, torch.Generator().manual_seed(6))
+    x = denoiser.heun_samples(Exact(), 400, generator(6))
     nll = -grammar.log_likelihood(x)
     # Standard error 0.2 nats; 18 Heun steps add a bias below 1.
     assert abs(nll.mean().item() - 36.0) < 2

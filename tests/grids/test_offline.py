@@ -5,10 +5,10 @@ import math
 
 import pytest
 import torch
+from support import generator
 from torch.utils.data import DataLoader, TensorDataset
 
 import infonoise_ext as inx
-from infonoise_ext import oracle
 from infonoise_ext.grids import principal_components
 
 RANGE = {"sigma_min": 0.01, "sigma_max": 50.0}
@@ -23,10 +23,6 @@ def images(n=40, dtype=torch.float32):
     return torch.randn(n, 3, 2, 2, dtype=dtype)
 
 
-def seeded(seed=1):
-    return torch.Generator().manual_seed(seed)
-
-
 def same(first, second):
     return torch.equal(first.mmse, second.mmse) and torch.equal(first.standard_error, second.standard_error)
 
@@ -36,8 +32,8 @@ def same(first, second):
 def test_statistics_of_one_noise_for_all_levels(error, dtype):
     """Against a loop over levels, in float64, with the noise that the generator makes."""
     x0 = images(30, dtype)
-    profile = inx.offline_profile(shrink, x0, 8, error=error, generator=seeded(), progress=False, **RANGE)
-    eps = torch.randn(x0.shape, generator=seeded(), dtype=dtype).double()
+    profile = inx.offline_profile(shrink, x0, 8, error=error, generator=generator(1), progress=False, **RANGE)
+    eps = torch.randn(x0.shape, generator=generator(1), dtype=dtype).double()
     for k, sigma in enumerate(profile.sigma.tolist()):
         wrong = shrink(x0.double() + sigma * eps, torch.full((30,), sigma).double()) - x0.double()
         errors = wrong.square().flatten(1).sum(1) / (12 if error == "mean" else 1)
@@ -63,8 +59,8 @@ def test_every_kind_of_data_is_gone_through_once(kind):
         "labelled loader": DataLoader(TensorDataset(x0, torch.arange(22)), batch_size=5),
         "generator": counting(),
     }[kind]
-    whole = inx.offline_profile(shrink, x0, 8, generator=seeded(), batch_size=5)
-    assert same(inx.offline_profile(shrink, data, 8, generator=seeded(), batch_size=5), whole)
+    whole = inx.offline_profile(shrink, x0, 8, generator=generator(1), batch_size=5)
+    assert same(inx.offline_profile(shrink, data, 8, generator=generator(1), batch_size=5), whole)
     assert whole.count.tolist() == [22.0] * 8
     assert seen == ([5, 5, 5, 5, 2] if kind == "generator" else [])
 
@@ -93,13 +89,6 @@ def test_no_more_than_a_batch_is_held_at_a_level():
     assert len(sizes) == 7 * 16
 
 
-def test_grids_do_not_depend_on_mean_or_sum():
-    x0 = images()
-    mean, total = (inx.offline_profile(shrink, x0, error=e, generator=seeded()) for e in ("mean", "sum"))
-    torch.testing.assert_close(total.mmse, 12 * mean.mmse)
-    torch.testing.assert_close(inx.info_grid(mean, 9), inx.info_grid(total, 9))
-
-
 class Noisy(torch.nn.Module):
     """A network whose result depends on its mode, with a submodule kept in eval mode."""
 
@@ -126,8 +115,8 @@ def test_module_is_evaluated_in_eval_mode_and_gets_its_modes_back(fails):
         with pytest.raises(RuntimeError, match="no"):
             inx.offline_profile(net, x0)
     else:
-        profile = inx.offline_profile(net, x0, generator=seeded())
-        assert same(profile, inx.offline_profile(lambda y, s: net.norm.eval()(y), x0, generator=seeded()))
+        profile = inx.offline_profile(net, x0, generator=generator(1))
+        assert same(profile, inx.offline_profile(lambda y, s: net.norm.eval()(y), x0, generator=generator(1)))
         net.norm.train()
     assert {name: module.training for name, module in net.named_modules()} == modes == {
         "": True, "norm": True, "drop": True, "frozen": False, "frozen.0": False,
@@ -170,10 +159,7 @@ def test_levels_are_the_default_grid_a_number_of_bins_or_given():
         ({"data": images(0)}, "samples in data is 0, but must be at least 1"),
         ({"data": []}, "samples in data is 0, but must be at least 1"),
         ({"data": images().int()}, "batch of data is .*, but must be floating samples"),
-        (
-            {"data": torch.tensor(1.0)},
-            r"is 'torch.float32 \[\]', but must be floating samples \[B, ...\] with elements",
-        ),
+        ({"data": torch.tensor(1.0)}, r"is 'torch.float32 \[\]', but must be floating samples \[B, ...\] with"),
         ({"data": [{"image": images()}]}, "batch of data is 'dict', but must be a tensor"),
         ({"data": TensorDataset(images())}, "is 'TensorDataset', but must be batches: give a DataLoader"),
         ({"data": images().fill_(math.nan)}, "data is 'NaN or infinity somewhere', but must be finite"),
@@ -228,7 +214,7 @@ def test_parts_of_a_split_add_up_and_each_is_its_own_subspace():
     x0 = images(50, torch.float64)
     q = torch.linalg.qr(torch.randn(12, 12, dtype=torch.float64)).Q
     whole, (span, rest), (other, _) = (
-        inx.offline_profile(shrink, x0, 8, features=f, generator=seeded()) for f in (None, q[:, :3], q[:, 3:])
+        inx.offline_profile(shrink, x0, 8, features=f, generator=generator(1)) for f in (None, q[:, :3], q[:, 3:])
     )
     torch.testing.assert_close(span.mmse + rest.mmse, whole.mmse, rtol=1e-12, atol=0)
     torch.testing.assert_close(rest.mmse, other.mmse, rtol=1e-12, atol=0)
@@ -238,9 +224,9 @@ def test_parts_of_a_split_add_up_and_each_is_its_own_subspace():
 
 def test_autocast_and_default_device_change_nothing_but_the_network():
     x0, basis = images(20), torch.linalg.qr(torch.randn(12, 12)).Q[:, :5]
-    plain = inx.offline_profile(shrink, x0, 8, features=basis, generator=seeded())
+    plain = inx.offline_profile(shrink, x0, 8, features=basis, generator=generator(1))
     with torch.autocast("cpu", torch.bfloat16), torch.device("meta"):
-        modes = inx.offline_profile(shrink, x0, 8, features=basis, generator=seeded())
+        modes = inx.offline_profile(shrink, x0, 8, features=basis, generator=generator(1))
     for part, other in zip(plain, modes, strict=True):
         assert same(part, other)
     assert inx.info_grid(modes, 5).device.type == "cpu"
@@ -256,18 +242,12 @@ def test_principal_components_span_those_of_the_exact_covariance(n):
     data = 5 + (torch.randn(n, dim) * deviation) @ rotation.T
     basis = principal_components(data.view(n, 5, 6))
     assert basis.shape == (dim, 3)
+    assert principal_components(data.double()).dtype == torch.float64
     torch.testing.assert_close(basis.T @ basis, torch.eye(3), rtol=0, atol=1e-5)
     assert torch.linalg.svdvals(rotation[:, :3].T @ basis).min() > 0.8
     centred = data - data.mean(0)
     best = torch.linalg.svdvals(centred)[:2].square().sum()
     assert float((centred @ principal_components(data, 2)).square().sum() / best) == pytest.approx(1, rel=1e-5)
-
-
-def test_principal_components_of_two_modes_is_their_direction():
-    basis = principal_components(oracle.TwoModes(100).sample(300))
-    assert basis.shape == (100, 1)
-    assert basis.dtype == torch.float64
-    assert abs(float(basis.sum()) / 10) > 0.99
 
 
 @pytest.mark.parametrize(

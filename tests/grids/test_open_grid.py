@@ -28,16 +28,12 @@ def test_on_a_gaussian_nodes_are_quantiles_of_a_beta(order, n):
     assert grid[-1] == 0
 
 
-def gaussian_mmse(std):
-    return lambda sigma: std**2 / (1 + (std / sigma).square())
-
-
 @pytest.mark.parametrize(("order", "rtol"), [(0, 1e-5), (0.5, 1e-5), (1, 3e-6), (2, 1e-4), (5, 1e-4)])
 @pytest.mark.parametrize("n", [1, 49, 2999])
 def test_of_a_callable_mmse_levels_are_those_of_all_noise(order, n, rtol):
     """As above, but from sigma = 0 to infinity; the upper half by symmetry, for x there is too near 1."""
     std, q = 0.7, 1 / (order + 1)
-    grid = inx.open_grid(gaussian_mmse(std), n, order)
+    grid = inx.open_grid(inx.GaussianBound(std), n, order)
     share = torch.arange(n, 0, -1, dtype=torch.float64).numpy() / (n + 1)
     x, rest = (torch.from_numpy(special.betaincinv(q, q, side)) for side in (share, 1 - share))
     torch.testing.assert_close(grid[:-1].double(), std * (x / rest).sqrt(), rtol=rtol, atol=0)
@@ -61,7 +57,7 @@ def test_order_0_has_equal_decrements_of_the_mmse():
 
 def test_several_sources_have_equal_shares():
     """Of two Gaussians far apart, half of the levels of order 0 are those of each; a profile is as good as its mmse."""
-    small, large = gaussian_mmse(1e-3), gaussian_mmse(1e3)
+    small, large = inx.GaussianBound(1e-3), inx.GaussianBound(1e3)
     grid = inx.open_grid([small, large], 7, order=0)
     torch.testing.assert_close(grid[4:-1], inx.open_grid(small, 3, order=0)[:-1], rtol=1e-4, atol=0)
     torch.testing.assert_close(grid[:3], inx.open_grid(large, 3, order=0)[:-1], rtol=1e-4, atol=0)

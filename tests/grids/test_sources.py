@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import random
 
 import pytest
 import torch
@@ -30,11 +29,6 @@ def trained(steps=30, **options):
     return schedule
 
 
-def saved(path, schedule):
-    schedule.save(path)
-    return path
-
-
 def test_profile_of_a_file_is_the_same_to_the_bit_with_its_gaps(tmp_path):
     """A schedule after one small batch: bins without losses, standard errors that are NaN."""
     schedule = inx.InfoNoise()
@@ -46,27 +40,14 @@ def test_profile_of_a_file_is_the_same_to_the_bit_with_its_gaps(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["p.pt"]
 
 
-def test_file_of_a_profile_is_a_source(tmp_path):
-    profile = oracle.TwoModes(16).profile()
-    profile.save(tmp_path / "p.pt")
-    for path in (tmp_path / "p.pt", str(tmp_path / "p.pt")):
-        assert torch.equal(inx.info_grid(path, 9, "entropy", 0.2), inx.info_grid(profile, 9, "entropy", 0.2))
-
-
 @pytest.mark.parametrize("suffix", ["pt", "safetensors"])
 @pytest.mark.parametrize("signal", ["entropy", "length"])
 def test_checkpoint_is_a_source_without_its_schedule(tmp_path, suffix, signal):
     if suffix == "safetensors":
         pytest.importorskip("safetensors")
-    options = {
-        "signal": signal,
-        "smooth": 1.0,
-        "gate_power": 2.0,
-        "pivot": inx.Onset(0.1),
-        "weight": inx.EDMWeight(0.5),
-    }
-    schedule = trained(**options)
-    path = saved(tmp_path / f"s.{suffix}", schedule)
+    schedule = trained(signal=signal, smooth=1.0, gate_power=2.0, pivot=inx.Onset(0.1), weight=inx.EDMWeight(0.5))
+    path = tmp_path / f"s.{suffix}"
+    schedule.save(path)
     assert schedule.profile().pivot > 0
     assert_same(read_profile(path), schedule.profile())
     assert torch.equal(inx.info_grid(path, 12), inx.info_grid(schedule, 12))
@@ -77,7 +58,8 @@ def test_groups_of_a_checkpoint(tmp_path):
     for group in range(3):
         sigma = schedule.sample(400)
         schedule.observe(sigma, sigma.square() / (sigma.square() + 9.0**group), group=torch.full((400,), group))
-    path = saved(tmp_path / "s.pt", schedule)
+    path = tmp_path / "s.pt"
+    schedule.save(path)
     grids = [inx.info_grid(path, 7, group=group) for group in range(3)]
     for group in range(3):
         assert torch.equal(grids[group], inx.info_grid(schedule.profile(group), 7))
@@ -92,35 +74,10 @@ def test_groups_of_a_checkpoint(tmp_path):
 
 def test_bound_is_not_in_a_file(tmp_path):
     schedule = trained(bound=lambda sigma: torch.full_like(sigma, 1e-3))
-    path = saved(tmp_path / "s.pt", schedule)
+    path = tmp_path / "s.pt"
+    schedule.save(path)
     assert_same(read_profile(path), schedule.profile(), {*CURVES} - {"rate", "allocation"})
     assert (schedule.profile().rate <= read_profile(path).rate).all()
-
-
-def loaded(path):
-    """The profile, or why there is none."""
-    try:
-        return inx.Profile.load(path)
-    except ValueError as error:
-        return str(error)
-
-
-def test_flipped_bits_of_a_profile_are_found(tmp_path):
-    """Harmless are only those in padding and dates."""
-    path, profile, g = tmp_path / "p.pt", trained().profile(), random.Random(1)
-    profile.save(path)
-    whole, refused = path.read_bytes(), 0
-    for _ in range(300):
-        content = bytearray(whole)
-        content[g.randrange(len(whole))] ^= 1 << g.randrange(8)
-        path.write_bytes(content)
-        outcome = loaded(path)
-        if isinstance(outcome, str):
-            assert str(path) in outcome
-            refused += 1
-        else:
-            assert_same(outcome, profile)
-    assert refused > 150
 
 
 @pytest.mark.parametrize(
@@ -128,8 +85,6 @@ def test_flipped_bits_of_a_profile_are_found(tmp_path):
     [
         (b"", "damaged"),
         (b"no", "damaged"),
-        (b"{", "damaged"),
-        (b"\xff\xfe{}", "damaged"),
         ({"format": "infonoise_ext.history"}, "format"),
         ({"format": "infonoise_ext.profile", "version": 2}, "version is 2, but this release reads 1"),
         ({"format": "infonoise_ext.profile", "version": 1}, "lacks the curves sigma, edges"),
@@ -203,7 +158,8 @@ def test_features_are_weighed_alike_whatever_their_size_order_and_number():
 def test_features_of_any_source(tmp_path):
     schedule, model = trained(), oracle.Gaussian(2, 0.5)
     schedule.profile().save(tmp_path / "p.pt")
-    mixed = inx.info_grid([tmp_path / "p.pt", model], 9)
+    assert torch.equal(inx.info_grid(tmp_path / "p.pt", 9), inx.info_grid(schedule.profile(), 9))
+    mixed = inx.info_grid([str(tmp_path / "p.pt"), model], 9)
     assert torch.equal(mixed, inx.info_grid([schedule, model.profile()], 9))
     with pytest.raises(ValueError, match="source is \\[\\], but must be one source or more"):
         inx.info_grid([], 9)

@@ -41,13 +41,13 @@ class Numbers(loggers.logger.DummyLogger):
         self.rows.setdefault(step, {}).update(metrics)
 
 
-def fit(callback, *, batches=12, logger=False, ckpt_path=None, **options):
+def fit(callback, *, module=None, batches=12, logger=False, ckpt_path=None, **options):
     data = torch.utils.data.TensorDataset(torch.randn(8 * batches, 2))
     trainer = pl.Trainer(
         accelerator="cpu", logger=logger, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, callbacks=[callback], **({"max_epochs": 1} | options),
     )  # fmt: skip
-    module = Module()
+    module = module or Module()
     loader = torch.utils.data.DataLoader(data, batch_size=8)
     trainer.fit(module, loader, ckpt_path=ckpt_path, weights_only=None if ckpt_path is None else True)
     return trainer, module
@@ -56,12 +56,8 @@ def fit(callback, *, batches=12, logger=False, ckpt_path=None, **options):
 @pytest.mark.parametrize("accumulate", [1, 4])
 def test_one_step_per_optimizer_step_and_logs_on_its_own_cadence(accumulate):
     schedule, numbers = inx.InfoNoise(seed=1), Numbers()
-    _, module = fit(
-        InfoNoiseCallback(schedule, log_every=2),
-        logger=numbers,
-        accumulate_grad_batches=accumulate,
-        log_every_n_steps=5,
-    )
+    callback = InfoNoiseCallback(schedule, log_every=2)
+    _, module = fit(callback, logger=numbers, accumulate_grad_batches=accumulate, log_every_n_steps=5)
     assert module.schedule is schedule
     assert schedule.summary()["steps"] == 12 // accumulate
     assert schedule.summary()["recorded"] == 96
@@ -86,12 +82,7 @@ def test_two_optimizers_in_a_batch_are_one_step():
                 optimizer.step()
 
     schedule, numbers = inx.InfoNoise(seed=1), Numbers()
-    callback = InfoNoiseCallback(schedule, log_every=3)
-    data = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.randn(80, 2)), batch_size=8)
-    pl.Trainer(
-        accelerator="cpu", logger=numbers, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, callbacks=[callback], max_epochs=1,
-    ).fit(Manual(), data)  # fmt: skip
+    fit(InfoNoiseCallback(schedule, log_every=3), module=Manual(), batches=10, logger=numbers)
     assert schedule.summary()["steps"] == 10
     # global_step goes 2, 4, ...: a log falls where a multiple of 3 was passed, not only where one was met.
     assert sorted(step for step, row in numbers.rows.items() if "schedule/steps" in row) == [4, 6, 10, 12, 16, 18]
@@ -103,22 +94,18 @@ def test_resume_restores_schedules_under_their_names(tmp_path):
     trainer, _ = fit(callback, batches=24, max_steps=6, accumulate_grad_batches=2)
     other.schedule = second
     trainer.callbacks.append(other)
-    trainer.save_checkpoint(tmp_path / "run.ckpt")
-    assert torch.load(tmp_path / "run.ckpt", weights_only=True)["callbacks"].keys() >= {
-        callback.state_key,
-        other.state_key,
-    }
+    path = tmp_path / "run.ckpt"
+    trainer.save_checkpoint(path)
+    assert torch.load(path, weights_only=True)["callbacks"].keys() >= {callback.state_key, other.state_key}
     resumed = inx.InfoNoise(seed=99, warmup=3)
-    trainer, _ = fit(InfoNoiseCallback(resumed), max_steps=6, ckpt_path=tmp_path / "run.ckpt")
+    trainer, _ = fit(InfoNoiseCallback(resumed), max_steps=6, ckpt_path=path)
     assert trainer.global_step == 6
     for name in MUTABLE:
         assert torch.equal(getattr(first.state, name), getattr(resumed.state, name)), name
     assert torch.equal(first.sample(9), resumed.sample(9))
     again = inx.InfoNoise(seed=5, warmup=3)
-    trainer, _ = fit(
-        InfoNoiseCallback(again), batches=24, max_steps=8, max_epochs=3, ckpt_path=tmp_path / "run.ckpt",
-        accumulate_grad_batches=2,
-    )  # fmt: skip
+    options = {"max_steps": 8, "max_epochs": 3, "accumulate_grad_batches": 2}
+    trainer, _ = fit(InfoNoiseCallback(again), batches=24, ckpt_path=path, **options)
     # Two more: the first micro-batch after a resume, which does not reach the optimizer, is no step.
     assert again.summary()["steps"] == trainer.global_step == 8
 

@@ -20,6 +20,7 @@ from benchmarks.gpu.targets import Results, targets
 from infonoise_ext.ops.schemas import SCHEMAS
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"}
+HIDDEN = ENVIRONMENT | {"CUDA_VISIBLE_DEVICES": ""}
 
 
 @pytest.fixture(scope="module")
@@ -131,8 +132,7 @@ def test_the_page_holds_the_newest_result(tmp_path):
 
 def test_without_a_device_nothing_is_measured(tmp_path):
     command = [sys.executable, "-m", "benchmarks.gpu", "--out", str(tmp_path)]
-    hidden = ENVIRONMENT | {"CUDA_VISIBLE_DEVICES": ""}
-    result = subprocess.run(command, cwd=ROOT, env=hidden, capture_output=True, text=True)
+    result = subprocess.run(command, cwd=ROOT, env=HIDDEN, capture_output=True, text=True)
     assert (result.returncode, result.stderr.strip()) == (3, "no CUDA device: nothing was measured")
     assert not list(tmp_path.iterdir())
 
@@ -181,14 +181,9 @@ def checkout(tmp_path):
 
 
 def check(checkout, *phase):
-    tools = {
-        "PATH": str(checkout / "tools"),
-        "PYTHON": sys.executable,
-        "CUDA_VISIBLE_DEVICES": "",
-        "CUDA_HOME": "/none",
-    }
+    tools = {"PATH": str(checkout / "tools"), "PYTHON": sys.executable, "CUDA_HOME": "/none"}
     command = ["scripts/gpu_check.sh", *phase]
-    return subprocess.run(command, cwd=checkout, env=ENVIRONMENT | tools, capture_output=True, text=True)
+    return subprocess.run(command, cwd=checkout, env=HIDDEN | tools, capture_output=True, text=True)
 
 
 @pytest.mark.slow

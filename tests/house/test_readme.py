@@ -1,7 +1,6 @@
 """The README fits one screen or two, and its code, as it stands there, trains, samples and resumes."""
 
 import functools
-import operator
 import re
 
 import torch
@@ -26,13 +25,8 @@ def surroundings(batches):
     torch.manual_seed(0)
     net = Denoiser()
     data = 0.5 * torch.randn(batches, 16, 1, 4, 4)
-    return {
-        "torch": torch,
-        "net": net,
-        "loader": list(data),
-        "batch": 16,
-        "optimizer": torch.optim.Adam(net.parameters()),
-    }
+    optimizer = torch.optim.Adam(net.parameters())
+    return {"torch": torch, "net": net, "loader": list(data), "batch": 16, "optimizer": optimizer}
 
 
 def test_loop_of_the_readme_trains_and_resumes(tmp_path, monkeypatch):
@@ -58,13 +52,6 @@ def test_loop_of_the_readme_trains_and_resumes(tmp_path, monkeypatch):
 def test_it_stays_short():
     assert len(TEXT.splitlines()) <= 90
     assert len(TEXT.split()) <= 700
-
-
-def test_the_names_that_it_shows_exist():
-    for path in set(re.findall(r"\binx\.([a-z_.A-Z]*\w)", TEXT)):
-        assert operator.attrgetter(path)(inx), path
-    for name in set(re.findall(r"\bschedule\.(\w+)", TEXT)):
-        assert hasattr(inx.InfoNoise(), name), name
 
 
 def test_each_change_that_it_lists_is_taken():

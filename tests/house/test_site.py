@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import inspect
+import operator
 import re
 from pathlib import Path
 
@@ -78,6 +79,14 @@ def test_every_link_of_every_page_leads_to_a_file():
     for source in places:
         if source.suffix == ".md":
             SITE.moved((ROOT / source).read_text(), source, places)
+
+
+def test_names_that_pages_show_exist():
+    for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        for name in set(re.findall(r"\binx\.([\w.]*\w)", path.read_text())):
+            assert operator.attrgetter(name)(inx), (path.name, name)
+        for name in set(re.findall(r"\bschedule\.(?!pt\b|safetensors\b)(\w+)", path.read_text())):
+            assert hasattr(inx.InfoNoise(), name), (path.name, name)
 
 
 def test_documents_named_in_the_code_exist():

@@ -78,45 +78,15 @@ def test_euler_in_any_linear_interpolant_is_ddim(name, path):
     assert (y - ddim(bent, noise, grid, 0.3)).abs().max() < 1e-12
 
 
-def test_trigonometric_euler_is_not_ddim():
-    noise, grid = normal(7, 3), GRIDS["merged"]
-    y = sample_ode(bent, noise, grid, "euler", Trigonometric(1.0), mean=0.3)
-    assert (y - ddim(bent, noise, grid, 0.3)).abs().max() > 1e-3
-
-
-def flowed(noise, first, last):
-    """Exact flow of N(MEAN, STD^2): y - MEAN scales with sqrt(STD^2 + sigma^2)."""
-    return MEAN + first * noise * ((STD**2 + last**2) / (STD**2 + first**2)) ** 0.5
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "order"),
-    [
-        ("euler", None, 1),
-        ("euler", Trigonometric(1.0), 1),
-        ("heun", None, 2),
-        ("heun", Linear(1.0), 2),
-        ("heun", Trigonometric(2.0), 2),
-        ("dpm++2m", None, 2),
-    ],
-)
-def test_orders_of_convergence(method, path, order):
-    """Halving the steps divides the error by 2^order, here within a tenth of the order."""
+@pytest.mark.parametrize(("method", "order"), [("euler", 1), ("heun", 2), ("dpm++2m", 2)])
+def test_orders_of_convergence(method, order):
+    """y - MEAN scales with hypot(STD, sigma); halving the steps divides the error by 2^order, within a tenth of it."""
     noise, errors = normal(4, 1), []
     for n in (128, 256):
         grid = torch.logspace(1, -1, n + 1, dtype=torch.float64)
-        y = sample_ode(gaussian, noise, grid, method, path, mean=MEAN)
-        errors.append(float((y - flowed(noise, 10.0, 0.1)).abs().max()))
-    assert abs(math.log2(errors[0] / errors[1]) - order) < 0.1
-
-
-@pytest.mark.parametrize(("method", "order"), [("euler", 1), ("heun", 2)])
-def test_orders_from_pure_noise_to_data(method, order):
-    """From tau = 0 to 1 the exact flow takes noise z to MEAN + STD z."""
-    noise, errors = normal(4, 1), []
-    for n in (256, 512):
-        y = sample_ode(gaussian, noise, uniform_grid(n, Linear(1.0)), method, Linear(1.0))
-        errors.append(float((y - MEAN - STD * noise).abs().max()))
+        y = sample_ode(gaussian, noise, grid, method, mean=MEAN)
+        flowed = MEAN + 10 * noise * math.hypot(STD, 0.1) / math.hypot(STD, 10)
+        errors.append(float((y - flowed).abs().max()))
     assert abs(math.log2(errors[0] / errors[1]) - order) < 0.1
 
 
@@ -159,9 +129,8 @@ def test_dtypes_shapes_and_what_the_denoiser_sees(method, dtype):
 def test_loop_reads_no_tensor(method, path):
     """A meta tensor holds no values: reading one, which on a GPU is a wait, raises."""
     noise = torch.empty(3, 2, device="meta")
-    assert (
-        sample_ode(lambda y, sigma: y * sigma.unsqueeze(1), noise, GRIDS["merged"], method, path).device.type == "meta"
-    )
+    y = sample_ode(lambda y, sigma: y * sigma.unsqueeze(1), noise, GRIDS["merged"], method, path)
+    assert y.device.type == "meta"
 
 
 @pytest.mark.parametrize(

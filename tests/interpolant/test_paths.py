@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from support import generator
+from support.oracle import double
 
 from infonoise_ext import channel
 from infonoise_ext.interpolant import Linear, Trigonometric
@@ -14,10 +15,6 @@ from infonoise_ext.interpolant import Linear, Trigonometric
 FAMILIES = [Linear, Trigonometric]
 ALPHA = {Linear: lambda t: 1 - t, Trigonometric: lambda t: (1 - t * t) ** 0.5}
 scales = st.floats(1e-3, 1e4)
-
-
-def double(*values):
-    return torch.tensor(values, dtype=torch.float64)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

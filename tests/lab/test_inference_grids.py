@@ -10,7 +10,7 @@ from support import generator
 
 import infonoise_ext as inx
 from experiments.grids import compare, data, metrics, rules, tables
-from infonoise_ext import Profile
+from infonoise_ext import oracle
 from infonoise_ext.interpolant import sample_ode
 
 MEAN, STD = 0.3, 0.5
@@ -18,16 +18,11 @@ MEAN, STD = 0.3, 0.5
 
 def gaussian(y, sigma):
     """Denoiser of N(MEAN, STD^2)."""
-    square = sigma.square().unsqueeze(1)
-    return MEAN + (y - MEAN) * STD**2 / (STD**2 + square)
+    return MEAN + oracle.Gaussian(y.shape[1], STD).denoise(y - MEAN, sigma)
 
 
 def gaussian_profile(bins=512):
-    """Of the same data, on [.002, 80]."""
-    edges = torch.logspace(math.log10(0.002), math.log10(80), bins + 1, dtype=torch.float64)
-    sigma = (edges[1:] * edges[:-1]).sqrt()
-    mmse = sigma.square() * STD**2 / (sigma.square() + STD**2)
-    return Profile.from_mmse(edges, sigma, mmse, torch.zeros_like(sigma), torch.ones_like(sigma))
+    return oracle.Gaussian(1, STD).profile(0.002, 80.0, bins)
 
 
 @pytest.mark.parametrize(
@@ -68,22 +63,13 @@ def test_relative_error_is_in_standard_deviations():
     assert metrics.relative_error(exact + off, exact) == pytest.approx(0.2, rel=0.02)
 
 
-def test_frechet_distance_of_gaussians_with_common_axes():
-    rotation = torch.linalg.qr(torch.randn(5, 5, generator=generator(4), dtype=torch.float64)).Q
-    a, b = torch.rand(2, 5, generator=generator(5), dtype=torch.float64) + 0.1
-    first, second = (rotation @ torch.diag(x) @ rotation.T for x in (a, b))
-    shift = torch.arange(5, dtype=torch.float64)
-    expected = float(shift.square().sum() + (a.sqrt() - b.sqrt()).square().sum())
-    assert metrics.frechet(shift, first, torch.zeros(5), second) == pytest.approx(expected, rel=1e-10)
-
-
-def test_frechet_distance_of_any_gaussians():
+def test_frechet_distance_of_gaussians():
     sqrtm = pytest.importorskip("scipy.linalg").sqrtm
     roots = torch.randn(2, 4, 4, generator=generator(6), dtype=torch.float64)
     a, b = roots @ roots.mT
-    zero = torch.zeros(4, dtype=torch.float64)
-    expected = float(a.trace() + b.trace()) - 2 * sqrtm((a @ b).numpy()).trace().real
-    assert metrics.frechet(zero, a, zero, b) == pytest.approx(expected, rel=1e-8)
+    shift, cross = torch.arange(4, dtype=torch.float64), sqrtm((a @ b).numpy()).trace().real
+    expected = float(shift.square().sum() + a.trace() + b.trace()) - 2 * cross
+    assert metrics.frechet(shift, a, torch.zeros(4), b) == pytest.approx(expected, rel=1e-10)
 
 
 def test_quality_of_true_dna_is_that_of_the_data():
@@ -99,15 +85,6 @@ def test_orders_0_and_1_are_known_measures(order, signal):
     profile = gaussian_profile(64)
     expected = inx.info_grid(profile, 9, signal, blend=0.0)
     torch.testing.assert_close(inx.info_grid(rules.by_order(profile, order), 9, "entropy", blend=0.0), expected)
-
-
-def test_open_grid_is_equal_steps_from_pure_noise_to_data():
-    """The Gaussian's "length" is arctan(sigma / STD), from pi / 2 at pure noise to 0."""
-    grid = inx.open_grid(gaussian_profile(), 7, order=1)
-    assert grid.shape == (8,)
-    assert grid[-1] == 0
-    expected = math.pi / 2 * (1 - torch.arange(1, 9, dtype=torch.float64) / 8)
-    torch.testing.assert_close((grid.double() / STD).atan(), expected, rtol=0, atol=5e-3)
 
 
 def test_euler_on_the_open_length_grid_has_the_error_of_theory():

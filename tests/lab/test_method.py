@@ -140,17 +140,6 @@ def test_entropy_of_dna_does_not_rest_on_its_mmse(dna):
     assert abs(float(value[2] - value[1] - told(profile)[30])) < 5 * float(error[1:].sum() + nats_error(profile))
 
 
-def test_mmse_of_dna_is_the_error_of_its_denoiser(dna):
-    source, _ = dna
-    sigma = torch.full((2000,), 1.3, dtype=torch.float64)
-    x0 = source.sample(2000, generator(5))
-    y = x0 + 1.3 * torch.randn(x0.shape, generator=generator(6), dtype=torch.float64)
-    squares = (x0 - source.denoise(y, sigma)).square().sum(1)
-    value, error = source.mmse_estimate(1.3)
-    spread = math.hypot(float(squares.std()) / 2000**0.5, float(error))
-    assert abs(float(squares.mean() - value)) < 5 * spread
-
-
 def test_no_data_exceed_the_mmse_of_their_covariance():
     data = torch.randn(3000, 4, generator=generator(7), dtype=torch.float64) * torch.tensor([0.1, 1.0, 2.0, 5.0])
     sigma = levels(0.01, 100.0, 20)

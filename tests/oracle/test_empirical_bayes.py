@@ -103,17 +103,6 @@ def test_any_shape_and_offset(points, dim, batch, log_sigma, offset, seed):
     assert_exact(y, sigma, data, torch.float32)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_two_points_are_a_tanh(dtype):
-    sigma = torch.tensor([0.05, 0.3, 1.0, 4.0, 100.0], dtype=torch.float64)
-    y = torch.randn(5, dtype=torch.float64).to(dtype)
-    mean, variance = empirical_bayes(y, sigma, torch.tensor([-1.0, 1.0], dtype=dtype))
-    expected = torch.tanh(y.double() / sigma**2)
-    torch.testing.assert_close(mean, expected.to(dtype), rtol=64 * UNIT[dtype], atol=64 * UNIT[dtype])
-    sech = 1 / torch.cosh((y.double() / sigma**2).clamp(-300, 300)) ** 2
-    torch.testing.assert_close(variance, sech.to(dtype), rtol=64 * UNIT[dtype], atol=16 * UNIT[dtype])
-
-
 def test_equal_distances_weigh_alike():
     """From their centre, the corners of a simplex have the mean 0 and the variance of one corner's norm."""
     data = torch.cat((torch.eye(8), -torch.eye(8))) * 3
@@ -188,12 +177,8 @@ def test_order_and_chunks_do_not_matter(monkeypatch):
     expected = empirical_bayes(y, sigma, data)
     for numbers in (1, 2**9, 2**13):
         monkeypatch.setitem(module._CHUNK, "cpu", numbers)
-        for order in (
-            torch.arange(1000),
-            torch.randperm(1000),
-            data.norm(dim=1).argsort(),
-            (-data.norm(dim=1)).argsort(),
-        ):
+        ascending = data.norm(dim=1).argsort()
+        for order in (torch.arange(1000), torch.randperm(1000), ascending, ascending.flip(0)):
             torch.testing.assert_close(empirical_bayes(y, sigma, data[order]), expected, rtol=1e-9, atol=1e-12)
 
 
@@ -317,37 +302,22 @@ def test_views_and_scalar_sigma():
 
 
 @pytest.mark.parametrize(
-    ("y", "sigma", "data", "message"),
+    ("bad", "message"),
     [
-        (torch.ones(2, 3).long(), 1.0, torch.ones(4, 3), "dtype of y is torch.int64, but must be one of"),
-        (torch.ones(2, 3), 1.0, torch.ones(4, 3).cfloat(), "dtype of data is torch.complex64, but must be one of"),
-        (torch.tensor(1.0), 1.0, torch.ones(4), r"shape of y is \[\], but"),
-        (torch.ones(2, 3), 1.0, torch.ones(0, 3), r"shape of data is \[0, 3\], but must be that of one sample or more"),
-        (torch.ones(2, 0), 1.0, torch.ones(4, 0), r"shape of data is \[4, 0\], but must be .* of one number or more"),
-        (torch.ones(2, 3), 1.0, torch.ones(4, 3, 1), r"in y is \[3\], but must be that of one in data, \[3, 1\]"),
-        (
-            torch.ones(2, 3),
-            1.0,
-            torch.ones(4, 3, device="meta"),
-            "device of y is 'cpu', but must be .* meta",
-        ),
-        (
-            torch.ones(2, 3),
-            torch.ones(2, device="meta"),
-            torch.ones(4, 3),
-            "device of sigma is 'meta', but",
-        ),
-        (
-            torch.ones(2, 3),
-            torch.ones(3),
-            torch.ones(4, 3),
-            r"shape of sigma is \[3\], but must be \[2\] or",
-        ),
-        (torch.ones(2, 3), 0.0, torch.ones(4, 3), "sigma is 0.0, but must be above 0"),
-        (torch.ones(2, 3), torch.tensor([1.0, -2.0]), torch.ones(4, 3), "sigma is -2.0, but must be above 0"),
-        (torch.ones(2, 3), math.nan, torch.ones(4, 3), "sigma is nan, but must be above 0"),
+        ({"y": torch.ones(2, 3).long()}, "dtype of y is torch.int64, but must be one of"),
+        ({"data": torch.ones(4, 3).cfloat()}, "dtype of data is torch.complex64, but must be one of"),
+        ({"y": torch.tensor(1.0)}, r"shape of y is \[\], but"),
+        ({"data": torch.ones(0, 3)}, r"shape of data is \[0, 3\], but must be that of one sample or more"),
+        ({"data": torch.ones(4, 0)}, r"shape of data is \[4, 0\], but must be .* of one number or more"),
+        ({"data": torch.ones(4, 3, 1)}, r"in y is \[3\], but must be that of one in data, \[3, 1\]"),
+        ({"data": torch.ones(4, 3, device="meta")}, "device of y is 'cpu', but must be .* meta"),
+        ({"sigma": torch.ones(2, device="meta")}, "device of sigma is 'meta', but"),
+        ({"sigma": torch.ones(3)}, r"shape of sigma is \[3\], but must be \[2\] or"),
+        ({"sigma": 0.0}, "sigma is 0.0, but must be above 0"),
+        ({"sigma": torch.tensor([1.0, -2.0])}, "sigma is -2.0, but must be above 0"),
+        ({"sigma": math.nan}, "sigma is nan, but must be above 0"),
     ],
 )
-def test_bad_input_is_named(y, sigma, data, message):
+def test_bad_input_is_named(bad, message):
     with pytest.raises(ValueError, match=message):
-        empirical_bayes(y, sigma, data)
+        empirical_bayes(**({"y": torch.ones(2, 3), "sigma": 1.0, "data": torch.ones(4, 3)} | bad))

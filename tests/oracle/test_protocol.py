@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from support.oracle import EXTREMES, LINE, MIXTURE, PLANE, close, double, nodes, slope
+from support.runs import fed
 
 import infonoise_ext as inx
 from infonoise_ext import oracle
@@ -190,20 +191,16 @@ def test_profile_is_what_a_schedule_would_hold():
         model.profile(bins=1)
 
 
-def fed(model, sigma_min, sigma_max, factor=1.0, **options):
-    """A schedule after one refresh, fed with exact posterior errors of fresh draws, summed over d."""
-    schedule = inx.InfoNoise(
-        sigma_min, sigma_max, bins=24, capacity=4096, warmup=40, refresh_every=1000, ema=1.0, min_count=100,
-        prior=inx.LogUniform(), **options,
-    )  # fmt: skip
-    for _ in range(40):
-        sigma = schedule.sample(1500)
-        x0 = model.sample(1500)
-        y = x0 + sigma.double().unsqueeze(1) * torch.randn(1500, model.dim, dtype=torch.float64)
-        schedule.observe(sigma, factor * (x0 - model.denoise(y, sigma)).square().sum(1))
-        schedule.step()
-    assert schedule.status == "active"
-    return schedule.profile()
+def learned(model, sigma_min, sigma_max, factor=1.0, **options):
+    """What one refresh makes of exact posterior errors of fresh draws, summed over d."""
+
+    def error(sigma):
+        x0 = model.sample(len(sigma))
+        y = x0 + sigma.unsqueeze(1) * torch.randn(x0.shape, dtype=torch.float64)
+        return factor * (x0 - model.denoise(y, sigma)).square().sum(1)
+
+    ends = {"sigma_min": sigma_min, "sigma_max": sigma_max}
+    return fed(error, 60_000, bins=24, ema=1.0, min_count=100, **ends, **options).profile()
 
 
 @pytest.mark.parametrize(
@@ -213,7 +210,7 @@ def fed(model, sigma_min, sigma_max, factor=1.0, **options):
 )
 def test_schedule_learns_the_oracle(model, sigma_min, sigma_max):
     """Every bin's mmse is that of the oracle, averaged over the bin: 5.5 standard errors, 72 bins: 3e-6."""
-    profile = fed(model, sigma_min, sigma_max)
+    profile = learned(model, sigma_min, sigma_max)
     bins = zip(profile.edges[:-1].tolist(), profile.edges[1:].tolist(), strict=True)
     rules = [nodes(low, high, 3) for low, high in bins]
     sigma = torch.stack([rule[0] for rule in rules])
@@ -229,7 +226,7 @@ def test_schedule_learns_the_oracle(model, sigma_min, sigma_max):
 def test_bound_caps_what_a_network_adds():
     """Errors of twice the mmse leave the rate of the oracle itself."""
     model = oracle.TwoModes(16)
-    bounded, plain = fed(model, 0.02, 50.0, 2.0, bound=model.mmse), fed(model, 0.02, 50.0, 2.0)
+    bounded, plain = (learned(model, 0.02, 50.0, 2.0, bound=bound) for bound in (model.mmse, None))
     truth = model.mmse(bounded.sigma) / bounded.sigma**2
     close(bounded.rate, truth, rtol=1e-12)
     assert (plain.rate > 1.5 * truth).all()

@@ -1,9 +1,7 @@
 """Figures of a schedule and of its history."""
 
 import pytest
-import torch
-from support import generator
-from support.runs import fed, gaussian_mmse
+from support.runs import fed, gaussian_mmse, recorded
 
 import infonoise_ext as inx
 from infonoise_ext.watch import plot
@@ -22,14 +20,7 @@ def test_schedule_figure_draws_what_the_profile_holds(tmp_path):
 
 
 def test_history_figure(tmp_path):
-    history = inx.History()
-    schedule = inx.InfoNoise(seed=1, warmup=10, refresh_every=5, history=history)
     with pytest.raises(ValueError, match="records in history is 0, but must be at least 2"):
-        plot.history_figure(history)
-    for _ in range(40):
-        sigma = schedule.sample(256)
-        schedule.observe(sigma, gaussian_mmse(sigma, 0.5) * torch.rand(256, generator=generator(1)))
-        schedule.step()
-    figure = plot.history_figure(history)
-    figure.savefig(tmp_path / "history.png")
+        plot.history_figure(inx.History())
+    plot.history_figure(recorded(tmp_path / "run.jsonl", 40).history).savefig(tmp_path / "history.png")
     assert (tmp_path / "history.png").stat().st_size > 20_000

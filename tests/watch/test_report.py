@@ -133,10 +133,8 @@ def test_a_folder_may_hold_logs_of_others(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "Passed over" in out
     assert "No warnings." in out
-    assert [series["name"] for series in data_of((tmp_path / "report.html").read_text())["series"]] == [
-        "rank 0",
-        "rank 1",
-    ]
+    series = data_of((tmp_path / "report.html").read_text())["series"]
+    assert [one["name"] for one in series] == ["rank 0", "rank 1"]
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty", "foreign", "empty folder", "one rank twice", "itself"])

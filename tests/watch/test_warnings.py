@@ -102,37 +102,20 @@ def test_refreshes_that_stopped(tmp_path):
     assert "Skipped samples" in found
 
 
-def spoil(kind):
-    """(losses, sigma) to (losses, sigma) with a fifth of the samples spoiled."""
-
-    def apply(error, sigma):
-        bad = torch.arange(len(error)) % 5 == 0
-        if kind == "out_of_range":
-            return error, torch.where(bad, 1000.0, sigma)
-        if kind == "nonfinite_sigma":
-            return error, torch.where(bad, torch.nan, sigma)
-        return torch.where(bad, {"nonfinite_error": torch.inf, "negative_error": -1.0}[kind], error), sigma
-
-    return apply
-
-
 @pytest.mark.parametrize(
-    ("kind", "words"),
-    [
-        ("nonfinite_error", "error NaN or infinite"),
-        ("negative_error", "error below 0"),
-        ("out_of_range", "sigma outside"),
-        ("nonfinite_sigma", "sigma NaN"),
-    ],
-)
-def test_skipped_samples_of_late_are_told_by_cause(tmp_path, kind, words):
+    ("spoiled", "value", "words"),
+    [("error", math.inf, "error NaN or infinite"), ("error", -1.0, "error below 0"),
+     ("sigma", 1000.0, "sigma outside"), ("sigma", math.nan, "sigma NaN")],
+)  # fmt: skip
+def test_skipped_samples_of_late_are_told_by_cause(tmp_path, spoiled, value, words):
     """2% of the whole run, a fifth of the last ten records: the share told is the latter."""
     schedule = recorded(tmp_path / "run.jsonl", 1000)
     assert "Skipped samples" not in warned(tmp_path / "run.jsonl")
     for _ in range(10 * WINDOW):
         sigma = schedule.sample(250)
-        error, sigma = spoil(kind)(gaussian_mmse(sigma), sigma)
-        schedule.observe(sigma, error)
+        given = {"sigma": sigma, "error": gaussian_mmse(sigma)}
+        given[spoiled][::5] = value
+        schedule.observe(**given)
         schedule.step()
     text = warned(tmp_path / "run.jsonl")["Skipped samples"]
     assert f"20.0% ({words}" in text
