@@ -1,10 +1,11 @@
 """Noise levels of any shape: a level for each frame or token is what the same levels in a vector are."""
 
 import math
+import re
 
 import pytest
 import torch
-from support import assert_same_state
+from support import ROOT, assert_same_state
 from support.runs import gaussian_mmse
 
 import infonoise_ext as inx
@@ -140,3 +141,14 @@ def test_shapes_that_do_not_belong_together_are_refused(call, message):
         call(schedule, torch.ones(2, 3))
     assert int(schedule.state.count.sum()) == 0
     assert int(schedule.state.rng[1]) == 0
+
+
+def test_the_page_does_what_it_says():
+    text = (ROOT / "docs" / "levels.md").read_text()
+    x0, present = torch.randn(2, 3, 5), torch.rand(2, 3) < 0.7
+    names = {"inx": inx, "torch": torch, "batch": 2, "frames": 3, "x0": x0, "present": present}
+    names["net"] = lambda x, sigma: x / (1 + sigma.square()).unsqueeze(-1)
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(block, names)
+    assert names["sigma"].shape == (2, 3)
+    assert names["schedule"].state.count.sum(1).tolist() == [2, 2, 2]

@@ -8,6 +8,7 @@ from support import ROOT, hosts
 
 QUICK = {
     "edm": [],
+    "video": [],
     "k_diffusion": [],
     "diffusers_flow": ["diffusers"],
     "diffusers_ddpm": ["diffusers"],
