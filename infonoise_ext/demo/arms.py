@@ -12,13 +12,12 @@ from torch import Tensor
 import infonoise_ext as inx
 
 from ..curves.density import Schedule
-from ..curves.levels import Shape, sizes
 
 SIGMA_MIN, SIGMA_MAX = 0.002, 80.0
 SIGMA_DATA = 0.866  # of one-hot codes of 4 letters, sqrt(3) / 2
 
 
-class SecondMoment(inx.Density):
+class SecondMoment(Schedule):
     """Importance sampling by the second moment of the recent losses, after Nichol and Dhariwal (2021).
 
     The base objective is w(sigma) * error under a log-uniform sigma, w = min(1 / sigma^2, 1000): the likelihood
@@ -33,7 +32,7 @@ class SecondMoment(inx.Density):
     """
 
     def __init__(self, bins: int = 100, history: int = 100, uniform: float = 0.001) -> None:
-        super().__init__(self.corrected_weight)
+        self.weight = self.corrected_weight
         self.width = math.log(SIGMA_MAX / SIGMA_MIN) / bins
         self.losses = torch.zeros(bins, history, dtype=torch.float64)
         self.count = torch.zeros(bins, dtype=torch.long)
@@ -44,13 +43,6 @@ class SecondMoment(inx.Density):
         """Index of the bin of each sigma, [n]."""
         position = (sigma.double() / SIGMA_MIN).log() / self.width
         return position.long().clamp(0, len(self.count) - 1)
-
-    def sample(self, shape: Shape, *_: object) -> Tensor:
-        """Float32, by the current probability of the bins."""
-        n = math.prod(sizes(shape))
-        bins = torch.multinomial(self.probability, n, replacement=True)
-        position = self.width * (bins + torch.rand(n, dtype=torch.float64))
-        return (math.log(SIGMA_MIN) + position).exp().float().view(sizes(shape))
 
     def likelihood_weight(self, sigma: Tensor) -> Tensor:
         """The base objective's weight, [n]."""

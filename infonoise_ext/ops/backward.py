@@ -1,6 +1,6 @@
 """What the ops do in backward, where activation checkpointing computes its region again: record and draw nothing.
 
-The ops ask, and nobody above them; csrc/checks.h has the same for the compiled ones.
+The ops ask, and nobody above them; csrc/backward.h has the same for the compiled ones.
 """
 
 from __future__ import annotations
