@@ -54,9 +54,12 @@ def denoising_loss(
     if mask is not None and mask.dim() > sigma.dim():
         error, mask = _masked_error(denoised, target, mask, sigma.dim())
     else:
-        pair = aligned(*(x.flatten(0, sigma.dim() - 1) for x in (denoised, target)))
-        # A fixed density has no backend of its own.
-        error = getattr(schedule, "_ops", _AUTO).denoising_error(*pair).view(sigma.shape)
+        measure = getattr(schedule, "_ops", _AUTO).denoising_error  # a fixed density has no backend of its own
+        if sigma.dim() == 1:
+            error = measure(*aligned(denoised, target))
+        else:
+            levels = sigma.dim() - 1
+            error = measure(*aligned(denoised.flatten(0, levels), target.flatten(0, levels))).view(sigma.shape)
     schedule.observe(sigma, error, mask, group)
     weight = schedule.weight(sigma)
     if mask is None:
