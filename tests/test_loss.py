@@ -7,6 +7,7 @@ import pytest
 import torch
 from support import FLOATS, assert_same_state, generator
 from torch._dynamo.testing import CompileCounterWithBackend
+from torch.autograd import forward_ad
 
 import infonoise_ext as inx
 
@@ -242,3 +243,36 @@ def test_bad_arguments_get_a_clear_error_and_record_nothing(change, message, ada
         inx.denoising_loss(schedule=schedule, **arguments)
     if adaptive:
         assert int(schedule.state.count.sum()) == 0
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_derivatives_in_forward_mode_and_of_functions_are_those_in_reverse(masked):
+    denoised, target, direction, sigma = (*torch.randn(3, 4, 5), torch.rand(4))
+    schedule, mask = schedule_of(), torch.tensor([True, False, True, True]) if masked else None
+
+    def loss(x):
+        return inx.denoising_loss(x, target, sigma, schedule, mask=mask)
+
+    leaf = denoised.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(leaf), leaf)
+    expected = (gradient * direction).sum()
+    torch.testing.assert_close(torch.func.grad(loss)(denoised), gradient)
+    torch.testing.assert_close(torch.func.jvp(loss, (denoised,), (direction,))[1], expected)
+    with forward_ad.dual_level():
+        tangent = forward_ad.unpack_dual(loss(forward_ad.make_dual(denoised, direction))).tangent
+    torch.testing.assert_close(tangent, expected)
+
+
+@pytest.mark.parametrize("backend", ["auto", "eager"])
+@pytest.mark.parametrize("name", ["sample", "observe", "advance", "loss"])
+def test_vmap_is_refused_where_one_call_would_stand_for_many(name, backend):
+    schedule = inx.InfoNoise(seed=1, backend=backend)
+    calls = {
+        "sample": lambda x: schedule.sample(3) + x,
+        "observe": lambda x: schedule.observe(x, x),
+        "advance": lambda x: schedule.advance(x, x),
+        "loss": lambda x: inx.denoising_loss(x, x, x, schedule),
+    }
+    with pytest.raises(RuntimeError, match=r"was called under torch\.vmap, but must be called outside of it"):
+        torch.vmap(calls[name], randomness="different")(torch.ones(2, 3))
+    assert int(schedule.state.count.sum()) == int(schedule.state.rng[1]) == 0

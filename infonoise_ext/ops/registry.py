@@ -23,6 +23,7 @@ from .schemas import MOMENTS, NAMESPACE, SCHEMAS
 
 _AUTOGRAD_FALLTHROUGH = "Autograd"
 _GPU_KEYS = ("CUDA", "XPU")  # ROCm's tensors have the key CUDA
+_CHANGE_STATE = ("observe_", "sample_", "advance_")
 _LIBRARIES: list[torch.library.Library] = []  # registrations live as long as these objects
 
 
@@ -68,6 +69,15 @@ def _check_one_device(args: tuple[Any, ...]) -> None:
         raise ValueError(f"the tensors are on {' and '.join(sorted(devices))}, but must be on one device")
 
 
+def _refuse_vmap(name: str) -> Callable[..., Any]:
+    """Under torch.vmap one call stands for many: all would get the same noise levels."""
+
+    def refuse(*args: Any) -> None:
+        raise RuntimeError(f"{name.rstrip('_')} was called under torch.vmap, but must be called outside of it")
+
+    return refuse
+
+
 def define(namespace: str, implementations: Mapping[str, Callable[..., Any]]) -> torch.library.Library:
     """Define every schema under `namespace`: one implementation for all devices, fakes, derivatives."""
     namespaced = torch.library.Library(namespace, "DEF")
@@ -77,6 +87,8 @@ def define(namespace: str, implementations: Mapping[str, Callable[..., Any]]) ->
         if name not in autograd.DIFFERENTIABLE:
             namespaced.impl(name, torch.library.fallthrough_kernel, _AUTOGRAD_FALLTHROUGH)
         torch.library.register_fake(f"{namespace}::{name}", _FAKES[name], lib=namespaced)
+        if name in _CHANGE_STATE:
+            namespaced.impl(name, _refuse_vmap(name), "FuncTorchVmapMode")
     autograd.register(namespaced, namespace)
     _LIBRARIES.append(namespaced)
     return namespaced
