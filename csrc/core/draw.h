@@ -27,7 +27,7 @@ struct Stream {  // the draw of one call
 };
 
 INX_HD Stream stream_of(const Params& p, int64_t seed, uint64_t offset, int64_t n) {
-  const int64_t world = int64_t(p.world);
+  const int64_t world = p.world >= 1 && p.world <= 0x1p32 ? int64_t(p.world) : 1;
   return {uint64_t(seed), offset, int64_t((uint64_t(p.rank) + offset) % uint64_t(world)), world, world * n};
 }
 

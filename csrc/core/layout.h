@@ -71,6 +71,9 @@ enum Stat { kPivot, kCoverage, kDrift, kInformation, kKept, kStats };
 // Columns of the moments of a bin, float64 [G, K, kMoments].
 enum Moment { kCount, kSum, kSquares, kMoments };
 
+// x cut off to an integer in [0, kMaxBins], also where a hostile x is huge or NaN.
+INX_HD int bins_of(double x) { return !(x > 0) ? 0 : x < kMaxBins ? int(x) : kMaxBins; }
+
 struct Rings {
   float* ring;        // [G, K, C]
   int64_t* count;     // [G, K]

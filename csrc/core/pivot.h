@@ -32,7 +32,7 @@ INX_HD double valley(const Grid& grid, const double* rho) {
 
 // App. B.4, fallback: the centre where the curve (log sigma, log r) bends most.
 INX_HD double knee(const Params& p, const Grid& grid, const double* log_r, int first) {
-  const int half = p.width >= 0.5 ? 1 : int(0.5 / p.width + 0.5);
+  const int half = p.width >= 0.5 ? 1 : bins_of(0.5 / p.width + 0.5);
   const double step = half * p.width;
   double sharpest = -1, found = 0;
   for (int k = first + half; k < grid.bins - half; ++k) {
@@ -46,7 +46,7 @@ INX_HD double knee(const Params& p, const Grid& grid, const double* log_r, int f
 
 // App. B.4: upper end of the low-noise run of bins that one straight line fits (rms <= tolerance).
 INX_HD double power_law(const Params& p, const Grid& grid, const double* log_r, int first) {
-  const int shortest = 2 + int(p.pivot_span / p.width);
+  const int shortest = 2 + bins_of(p.pivot_span / p.width);
   double sx = 0, sy = 0, sxx = 0, sxy = 0, syy = 0;
   int last = -1;
   for (int k = first; k < grid.bins; ++k) {

@@ -38,7 +38,7 @@ INX_HD Counter skip_cause(bool recomputed, bool masked, bool known, float sigma,
 
 INX_HD int guess_bin(float sigma, const Range& range, int bins) {
   const float t = (rough_log2(sigma) - range.offset) * range.scale;
-  return t <= 0.0f ? 0 : t >= float(bins - 1) ? bins - 1 : int(t);
+  return !(t > 0.0f) ? 0 : t >= float(bins - 1) ? bins - 1 : int(t);  // 0 for NaN too, as of edges that are none
 }
 
 // The k with edges[k] <= sigma < edges[k + 1], clamped to the end bins.

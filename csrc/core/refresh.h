@@ -27,8 +27,8 @@ INX_HD Table table_of(const Tables& t, int64_t* counters, int bins, int64_t g) {
 }
 
 INX_HD bool refresh_is_due(const Params& p, int64_t steps) {
-  const int64_t past = steps - int64_t(p.warmup);
-  return past >= 0 && past % int64_t(p.refresh_every) == 0;
+  const int64_t past = int64_t(uint64_t(steps) - uint64_t(int64_t(p.warmup))), every = int64_t(p.refresh_every);
+  return past >= 0 && every > 0 && past % every == 0;
 }
 
 // The mean of a bin that holds enough losses; -1 of any other.
@@ -83,7 +83,7 @@ INX_HD void smooth(const Team& team, const Params& p, int bins, double* rho, dou
   if (!(p.smooth > 0)) return;
   for (int k = team.first(); k < bins; k += team.step()) logs[k] = safe_log(rho[k]);
   team.sync();
-  const int radius = int(3 * p.smooth);
+  const int radius = bins_of(3 * p.smooth);
   for (int k = team.first(); k < bins; k += team.step()) {
     double total = 0, weight = 0;
     for (int j = k < radius ? 0 : k - radius; j <= k + radius && j < bins; ++j) {

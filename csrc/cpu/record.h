@@ -38,8 +38,8 @@ inline void record(const Rings& s, const Grid& grid, const Batch& b) {
       continue;
     }
     const int64_t bin = group * bins + settle_bin(sigma, guess[i], edges, bins);
-    const int64_t written = s.count[bin]++;
-    const int64_t slot = power_of_two ? written & (s.capacity - 1) : written % s.capacity;
+    const uint64_t written = s.count[bin]++, capacity = s.capacity;  // a count that wrapped names a slot still
+    const uint64_t slot = power_of_two ? written & (capacity - 1) : written % capacity;
     s.ring[bin * s.capacity + slot] = error;
   }
 }

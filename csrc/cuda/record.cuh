@@ -105,7 +105,7 @@ __device__ inline int rank_workers(const Tile& tile, int column, int rank) {
 __device__ inline int plan_bin(const Tile& tile, const Rings& rings, int k, int64_t written, int total) {
   const int64_t kept = total > rings.capacity ? total - rings.capacity : 0;
   tile.kept()[k] = int(kept);
-  tile.start()[k] = int((written + kept) % rings.capacity);
+  tile.start()[k] = int(uint64_t(written + kept) % uint64_t(rings.capacity));
   return int(kept);
 }
 

@@ -99,7 +99,7 @@ def record(
         place = tl.where(good, bin_, 0).to(tl.int64)
         written = tl.load(count + place, mask=good, other=0)
         tl.debug_barrier()
-        tl.store(ring + place * C + (written + rank) % C, e, mask=good & (rank >= total - C))
+        tl.store(ring + place * C + (written + rank).to(tl.uint64) % C, e, mask=good & (rank >= total - C))
         tl.store(count + place, written + total, mask=good & (rank == 0))
         tl.debug_barrier()
 
@@ -174,7 +174,7 @@ def write_kernel(
     all_ = tl.load(total + place, mask=good, other=0)
     start = tl.load(count + place, mask=good, other=0) - all_
     e = tl.load(loss + i, mask=good, other=0.0)
-    tl.store(ring + place * C + (start + here) % C, e, mask=good & (here >= all_ - C))
+    tl.store(ring + place * C + (start + here).to(tl.uint64) % C, e, mask=good & (here >= all_ - C))
 
 
 def record_many(
