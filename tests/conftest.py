@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from support import ROOT
+from support import OPS, ROOT
 from support.emulated import pybind11_dir
+from support.parity import LIMITS, schedules
 
 try:
     from hypothesis import settings
@@ -83,6 +84,15 @@ def native():
 def emulated():
     """The CUDA kernels on CPU tensors."""
     return built("_emulated")[0]
+
+
+@pytest.fixture
+def ways(backend, request):
+    """The ops of a backend: one set of them, or in the emulator one under each schedule and limit."""
+    if backend != "emulated":
+        return [OPS[backend]]
+    module = request.getfixturevalue("emulated")
+    return [op for limits in LIMITS.values() for op in schedules(module, **limits)]
 
 
 @pytest.fixture

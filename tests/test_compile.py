@@ -4,7 +4,8 @@ import math
 
 import pytest
 import torch
-from support import ADVANCE, OPS, generator, make_state, random_batch, take
+from support import ADVANCE, generator, make_state, random_batch, take
+from support.arguments import Inputs
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch._inductor.utils import run_and_get_code
 
@@ -82,29 +83,11 @@ def test_every_state_tensor_is_static_for_cuda_graphs():
         assert getattr(tensor, "_dynamo_static_input_type", None) == "unguarded", name
 
 
-def arguments(name):
-    state = make_state(2, warmup=1, refresh_every=1, coverage=0.05)
-    sigma, error = random_batch(state, 40, generator(2))
-    group = torch.randint(0, 2, (40,), generator=generator(3))
-    u = torch.rand(40, generator=generator(4), dtype=torch.float64)
-    moments = OPS["reference"]["bin_stats"](state["ring"], state["count"])
-    batch = [sigma, error, sigma > 0.1, group]
-    return {
-        "observe_": [*take(state, ("ring", "count", "counters", "grid")), *batch],
-        "bin_stats": take(state, ("ring", "count")),
-        "refresh_": [moments, *take(state, ("mmse", "cdf", "stats", "counters", "grid", "params"))],
-        "sample_": [*take(state, ("cdf", "rng", "grid", "params")), 40, group],
-        "advance_": [*take(state, ADVANCE), *batch, 40, group],
-        "denoising_error": [u.view(8, 5), u.view(8, 5).bfloat16()],
-        "denoising_error_backward": [error[:8].clone(), u.view(8, 5).bfloat16(), u.view(8, 5).float()],
-    }[name]
-
-
-@pytest.mark.parametrize("namespace", ["infonoise", "infonoise_eager"])
+@pytest.mark.parametrize("namespace", ["infonoise", "infonoise_eager", "infonoise_triton"])
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_opcheck(namespace, name):
     op = getattr(getattr(torch.ops, namespace), name).default
-    torch.library.opcheck(op, tuple(arguments(name)))
+    torch.library.opcheck(op, tuple(Inputs(40, 2).of(name)))
 
 
 def test_eager_sees_no_graph_break_when_traced_itself():

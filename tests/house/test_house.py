@@ -24,9 +24,8 @@ PACKAGE = Path(infonoise_ext.__file__).parent
 
 def test_schemas_are_complete():
     text = {
-        "tests": (ROOT / "tests" / "ops" / "test_ops.py").read_text()
-        + (ROOT / "tests" / "test_compile.py").read_text(),
-        "Triton's tests": (ROOT / "tests" / "ops" / "test_triton.py").read_text(),
+        "tests": "".join((ROOT / "tests" / "ops" / f"test_{name}.py").read_text() for name in ("ops", "loss_ops")),
+        "arguments for tests": (ROOT / "tests" / "support" / "arguments.py").read_text(),
         "benchmarks": "".join(path.read_text() for path in (ROOT / "benchmarks").glob("*.py")),
     }
     cuda = "".join(path.read_text() for path in (ROOT / "csrc" / "cuda").glob("*.cu"))

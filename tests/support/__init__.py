@@ -1,5 +1,6 @@
 """States, inputs and comparisons that the tests share."""
 
+import inspect
 import math
 import os
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import torch
 
 from infonoise_ext.ops import reference
-from infonoise_ext.ops.schemas import COUNTERS, PARAMS, SCHEMAS, STATS, Params
+from infonoise_ext.ops.schemas import COUNTERS, PARAMS, STATS, Params
 
 ROOT = Path(__file__).parents[2]
 """Of the repository."""
@@ -17,28 +18,13 @@ DEVICE = os.environ.get("INFONOISE_TEST_DEVICE", "cpu")
 """Where the tests' states and inputs live; their numbers come from CPU generators on every device."""
 
 
-def on_cpu(name):
-    """The reference of an op for tensors of any device: on copies on the CPU, its mutations copied back."""
-    arguments = getattr(torch.ops.infonoise, name).default._schema.arguments
-    mutated = [a.alias_info is not None and a.alias_info.is_write for a in arguments]
-
-    def run(*args):
-        copies = [a.cpu() if isinstance(a, torch.Tensor) else a for a in args]
-        result = getattr(reference, name)(*copies)
-        for target, copy, written in zip(args, copies, mutated, strict=True):
-            if written:
-                target.copy_(copy)
-        return result if result is None else result.to(args[0].device)
-
-    return run
-
-
 OPS = {
-    "compiled": {name: getattr(torch.ops.infonoise, name).default for name in SCHEMAS},
-    "eager": {name: getattr(torch.ops.infonoise_eager, name).default for name in SCHEMAS},
-    "triton": {name: getattr(torch.ops.infonoise_triton, name).default for name in SCHEMAS},
-    "reference": {name: on_cpu(name) for name in SCHEMAS},
+    "compiled": torch.ops.infonoise,
+    "eager": torch.ops.infonoise_eager,
+    "triton": torch.ops.infonoise_triton,
+    "reference": reference,
 }
+"""Of every backend; the reference's take tensors on the CPU."""
 BACKENDS = ("compiled", "eager") if DEVICE == "cpu" else ("compiled", "eager", "triton")
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
@@ -95,6 +81,13 @@ def copy_of(state, device=None):
 
 def take(state, names):
     return [state[name] for name in names]
+
+
+def call(ops, name, state, *rest):
+    """An op with the tensors of the state that it takes, and its other arguments in their order."""
+    names = list(inspect.signature(getattr(reference, name)).parameters)
+    named = dict(zip([n for n in names if n not in state], rest, strict=True)) | state
+    return getattr(ops, name)(*(named[n] for n in names))
 
 
 def random_batch(state, size, g, dtype=torch.float32, spoiled=True):

@@ -1,0 +1,87 @@
+"""One comparison for every backend: its ops, under each schedule that they run by, against the float64 reference."""
+
+import pytest
+import torch
+
+from . import BACKENDS, DEVICE, OPS, assert_same_sigma, assert_same_state, call, copy_of, random_batch
+from .emulated import Emulated
+
+SLOW = ("triton", "emulated") if DEVICE == "cpu" else ()
+"""Backends that run in an interpreter or an emulator here, and so take fewer cases."""
+SEEDS = (0, 1, 2, 3)
+LIMITS = {"one launch": {}, "three launches": {"one_launch": 200, "tile": 128}}
+SIZES = (0, 1, 31, 33, 300, 1025)
+"""Of batches: none, one, a warp and its neighbours, and more than a block."""
+LARGE = () if DEVICE == "cpu" else (4096, 2**16, 2**16 + 1, 2**20)
+"""Sizes that pick every launch on a GPU; the reference's loops would need minutes."""
+MOST = (2**23 + 3,) if LARGE else ()
+
+
+def schedules(module, **options):
+    """The emulated ops under four schedules."""
+    return [Emulated(module, seed, **options) for seed in SEEDS]
+
+
+def over(names, cases, slow_cases=None):
+    """Parametrize a test of `ways` over backends and cases; those of `SLOW` may take fewer."""
+    parameters = []
+    for backend in dict.fromkeys((*BACKENDS, *SLOW)):
+        marks = [pytest.mark.slow] if backend == "emulated" else []  # builds the emulator
+        chosen = cases if slow_cases is None or backend not in SLOW else slow_cases
+        parameters += [pytest.param(backend, *case, marks=marks) for case in chosen]
+    return pytest.mark.parametrize(f"backend {names}".split(), parameters)
+
+
+def on_cpu(x):
+    return x.cpu() if isinstance(x, torch.Tensor) else x
+
+
+def assert_identical(states):
+    for state in states[1:]:
+        for name, tensor in state.items():
+            assert torch.equal(tensor, states[0][name]), name
+
+
+class Parity:
+    """A state in the hands of the reference, and of each way in which a backend runs its ops."""
+
+    def __init__(self, ways, state, against="reference"):
+        self.ways, self.states = ways, [copy_of(state) for _ in ways]
+        self.exact, self.expected = OPS[against], copy_of(state, "cpu")
+
+    def __call__(self, name, *rest):
+        """Run an op everywhere: the ways must agree bit for bit, and with the reference; returns its result."""
+        wanted = call(self.exact, name, self.expected, *map(on_cpu, rest))
+        found = [call(way, name, state, *rest) for way, state in zip(self.ways, self.states, strict=True)]
+        if name == "bin_stats":
+            torch.testing.assert_close(found[0].cpu(), wanted, rtol=1e-13, atol=0)
+        elif wanted is not None:
+            assert_same_sigma(found[0].cpu(), wanted)
+        assert wanted is None or all(torch.equal(each, found[0]) for each in found)
+        assert_identical(self.states)
+        assert_same_state(copy_of(self.states[0], "cpu"), self.expected)
+        return wanted
+
+
+def batch_of(state, size, g, dtype=torch.float32):
+    """A spoiled batch with a mask, and groups, some unknown, when there are several."""
+    device, groups = state["cdf"].device, len(state["cdf"])
+    mask = torch.rand(size, generator=g) < 0.7
+    group = torch.randint(-1, groups + 1, (size,), generator=g).to(device) if groups > 1 else None
+    return *random_batch(state, size, g, dtype), mask.to(device), group
+
+
+def group_of(state, n, g):
+    """A known group for each of n, when there are several."""
+    groups = len(state["cdf"])
+    return torch.randint(0, groups, (n,), generator=g).to(state["cdf"].device) if groups > 1 else None
+
+
+def rough_moments(state, g, empty):
+    """Moments of a bumpy profile in which a share of the bins holds too few losses."""
+    sigma = state["grid"][1, :-1].cpu()
+    bumps = 0.5 + torch.rand(len(state["cdf"]), len(sigma), generator=g, dtype=torch.float64)
+    mean = sigma.square() / (1 + sigma.square()) * bumps
+    count = torch.randint(3, 200, mean.shape, generator=g).double()
+    count[torch.rand(mean.shape, generator=g) < empty] = 1
+    return torch.stack((count, count * mean, count * mean.square() * 2), -1).to(state["cdf"].device)
