@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from . import BACKENDS, DEVICE, OPS, assert_same_sigma, assert_same_state, call, copy_of, random_batch
+from infonoise_ext.ops import reference
+
+from . import BACKENDS, DEVICE, OPS, assert_same_sigma, assert_same_state, call, copy_of, generator, random_batch
 from .emulated import Emulated
 
 SLOW = ("triton", "emulated") if DEVICE == "cpu" else ()
@@ -85,3 +87,23 @@ def rough_moments(state, g, empty):
     count = torch.randint(3, 200, mean.shape, generator=g).double()
     count[torch.rand(mean.shape, generator=g) < empty] = 1
     return torch.stack((count, count * mean, count * mean.square() * 2), -1).to(state["cdf"].device)
+
+
+def pair_of(shape, denoised=torch.float32, target=torch.float32, seed=0):
+    """A prediction and its target."""
+    g = generator(seed)
+    return torch.randn(shape, generator=g).to(denoised), torch.randn(shape, generator=g).to(target)
+
+
+def assert_same_loss(ways, grad, denoised, target):
+    """Errors to float32's last digits, or float64's, the same of every way; returns them with their gradient."""
+    rtol = 1e-13 if torch.float64 in (denoised.dtype, target.dtype) else 3e-7
+    wanted = reference.denoising_error(denoised, target)
+    slope = reference.denoising_error_backward(grad, denoised, target)
+    found = [(w.denoising_error(denoised, target), w.denoising_error_backward(grad, denoised, target)) for w in ways]
+    for error, gradient in found:
+        assert torch.equal(error, found[0][0])
+        assert torch.equal(gradient, found[0][1])
+    torch.testing.assert_close(found[0][0], wanted, rtol=rtol, atol=0)
+    torch.testing.assert_close(found[0][1], slope)
+    return found[0]
