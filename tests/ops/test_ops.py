@@ -13,6 +13,7 @@ from support import (
     DEVICE,
     FLOATS,
     OPS,
+    assert_same_bits,
     assert_same_sigma,
     call,
     copy_of,
@@ -246,4 +247,4 @@ def test_bad_arguments_change_nothing_and_get_a_clear_error(backend, change, mes
     rest = [x.to(DEVICE) if isinstance(x, torch.Tensor) and x.is_cpu else x for x in (batch | change).values()]
     with pytest.raises(ValueError if backend == "triton" else (ValueError, RuntimeError), match=message):
         call(OPS[backend], "advance_", state, *rest)
-    assert all(torch.equal(state[name], tensor) for name, tensor in before.items())
+    assert_same_bits(state, before)

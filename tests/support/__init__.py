@@ -104,6 +104,21 @@ def random_batch(state, size, g, dtype=torch.float32, spoiled=True):
     return sigma.to(device, dtype), error.to(device, dtype)
 
 
+def tensors_of(schedule):
+    """Of its state by name, if it is no such state already."""
+    return schedule if isinstance(schedule, dict) else schedule.state._asdict()
+
+
+def state_of(schedule, names=ADVANCE):
+    return {name: tensors_of(schedule)[name].clone() for name in names}
+
+
+def assert_same_bits(one, other):
+    """All tensors that the other has, of schedules or of their states."""
+    for name, tensor in tensors_of(other).items():
+        assert torch.equal(tensors_of(one)[name], tensor), name
+
+
 def assert_same_state(state, expected):
     """Integers and rings exactly, the cdf to 1e-12 relative, other statistics to 1e-9."""
     for name in ("ring", "count", "counters", "rng"):

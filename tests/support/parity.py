@@ -5,7 +5,18 @@ import torch
 
 from infonoise_ext.ops import reference
 
-from . import BACKENDS, DEVICE, OPS, assert_same_sigma, assert_same_state, call, copy_of, generator, random_batch
+from . import (
+    BACKENDS,
+    DEVICE,
+    OPS,
+    assert_same_bits,
+    assert_same_sigma,
+    assert_same_state,
+    call,
+    copy_of,
+    generator,
+    random_batch,
+)
 from .emulated import Emulated
 
 SLOW = ("triton", "emulated") if DEVICE == "cpu" else ()
@@ -38,12 +49,6 @@ def on_cpu(x):
     return x.cpu() if isinstance(x, torch.Tensor) else x
 
 
-def assert_identical(states):
-    for state in states[1:]:
-        for name, tensor in state.items():
-            assert torch.equal(tensor, states[0][name]), name
-
-
 class Parity:
     """A state in the hands of the reference, and of each way in which a backend runs its ops."""
 
@@ -60,7 +65,8 @@ class Parity:
         elif wanted is not None:
             assert_same_sigma(found[0].cpu(), wanted)
         assert wanted is None or all(torch.equal(each, found[0]) for each in found)
-        assert_identical(self.states)
+        for state in self.states[1:]:
+            assert_same_bits(state, self.states[0])
         assert_same_state(copy_of(self.states[0], "cpu"), self.expected)
         return wanted
 
