@@ -10,7 +10,7 @@ import zipfile
 import pytest
 import torch
 from support import ROOT
-from support.cuda import cuda_library
+from support.builds import cuda_library
 
 from benchmarks.gpu import __main__ as gpu_main
 from benchmarks.gpu import rivals, summary

@@ -1,8 +1,6 @@
 """The ops with the CUDA kernels' source run by the emulator of `tests/native/emulator.h`."""
 
 import inspect
-import subprocess
-import sys
 
 import torch
 
@@ -76,9 +74,3 @@ class Emulated:
         out = tensors[-1]
         samples, size = len(tensors[0]), tensors[-2][0].numel() if len(out) else 1
         self.launches = getattr(self.module, name)(*map(as_column, tensors), samples, size, self.cut)
-
-
-def pybind11_dir() -> str:
-    """Where CMake finds pybind11."""
-    command = [sys.executable, "-m", "pybind11", "--cmakedir"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
