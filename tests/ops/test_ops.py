@@ -57,7 +57,7 @@ def test_observe(ways, dtype, size, groups):
         assert (run.expected["counters"][:, 5:].sum(0) > 0).sum() >= 3  # several causes occurred
 
 
-@over("dtype size", list(product(FLOATS, (100, *LARGE[1:3]))))
+@over("dtype size", list(product(FLOATS, (100, *LARGE[1:3]))))  # the last of one launch, the first of three
 def test_observe_takes_any_stride_and_int32_groups(ways, dtype, size):
     """Every third of each, a column, and one value for all."""
     g = generator(3)
@@ -194,7 +194,10 @@ def test_advance_over_a_run(ways, groups, rule):
     assert (counter(run.expected, "refreshes") >= 2).all()
 
 
-@over("bins capacity rule", [(1, 4, 1), (2, 1, 2), (513, 256, 1), (513, 4, 2), (4096, 4, 1), (4096, 2, 2)])
+@over(
+    "bins capacity rule",
+    [*product((1, 2), (4,), (1, 2)), (2, 1, 1), (513, 256, 1), (513, 4, 2), (4096, 4, 1), (4096, 2, 2)],
+)
 def test_advance_of_any_number_of_bins(backend, ways, bins, capacity, rule):
     """Against another quick backend: the reference's loops are quadratic in the bins."""
     options = {"warmup": 1, "refresh_every": 1, "min_count": 1, "coverage": 0.05, "smooth": 1}
