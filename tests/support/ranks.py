@@ -213,7 +213,7 @@ def load_distributed(rank, folder):
     dcp.load({"schedule": schedule}, checkpoint_id=folder.parent / "two-ranks" / "checkpoint")
     loaded = state_of(schedule)
     drawn = train(schedule, 60, rank)
-    return {"loaded": loaded, "drawn": drawn, "params": schedule.state.params[PLACE].tolist()} | state_of(schedule)
+    return state_of(schedule) | {"loaded": loaded, "drawn": drawn, "params": schedule.state.params[PLACE].tolist()}
 
 
 def parallel(rank, wrap, fullgraph):
