@@ -1,14 +1,13 @@
-import fcntl
 import importlib.util
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
-from support import ROOT
-from support.emulated import pybind11_dir
+from support import OPS, generator
+from support.builds import cmake
+from support.parity import LIMITS, schedules
 
 try:
     from hypothesis import settings
@@ -52,19 +51,18 @@ def _poisoned_empty(monkeypatch):
     monkeypatch.setattr(torch, "empty", poisoned)
 
 
+@pytest.fixture(name="generator")
+def _generator():
+    """Source of the random inputs of one test."""
+    return generator(20260218)
+
+
 def built(*names):
     """Test-only modules of CMakeLists.txt, built on first use."""
-    build = ROOT / "build" / "native"
-    build.mkdir(parents=True, exist_ok=True)
-    with (build / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        configure = [
-            "cmake", "-S", str(ROOT), "-B", str(build), "-G", "Ninja", "-DINFONOISE_TESTS=ON",
-            f"-Dpybind11_DIR={pybind11_dir()}", f"-DPython_EXECUTABLE={sys.executable}",
-            f"-DINFONOISE_TORCH_DIR={Path(torch.__file__).parent}", f"-DINFONOISE_OUTPUT_DIR={build}",
-        ]  # fmt: skip
-        subprocess.run(configure, check=True, capture_output=True)
-        subprocess.run(["cmake", "--build", str(build), "--target", *names], check=True, capture_output=True)
+    command = [sys.executable, "-m", "pybind11", "--cmakedir"]
+    pybind11 = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    options = "-DINFONOISE_TESTS=ON", f"-Dpybind11_DIR={pybind11}", f"-DPython_EXECUTABLE={sys.executable}"
+    build = cmake("native", names, *options)
     modules = []
     for name in names:
         spec = importlib.util.spec_from_file_location(name, next(build.glob(f"{name}.*so")))
@@ -83,6 +81,15 @@ def native():
 def emulated():
     """The CUDA kernels on CPU tensors."""
     return built("_emulated")[0]
+
+
+@pytest.fixture
+def ways(backend, request):
+    """The ops of a backend: one set of them, or in the emulator one under each schedule and limit."""
+    if backend != "emulated":
+        return [OPS[backend]]
+    module = request.getfixturevalue("emulated")
+    return [op for limits in LIMITS.values() for op in schedules(module, **limits)]
 
 
 @pytest.fixture

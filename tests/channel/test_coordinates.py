@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import numpy as np
 import pytest
@@ -12,12 +13,6 @@ from infonoise_ext import channel as ch
 
 PATHS = [ch.VE(), ch.VP(), ch.Flow("noise"), ch.Flow("data")]
 BATCH, SHAPE = 6, (3, 4, 5)
-
-
-@pytest.fixture
-def generator() -> torch.Generator:
-    """Seeded source of the random inputs of one test."""
-    return torch.Generator().manual_seed(20220600)
 
 
 def _normal(generator: torch.Generator, *shape: int) -> torch.Tensor:
@@ -90,7 +85,6 @@ def test_corrupt_is_the_reference_path_rescaled(path: ch.Channel, generator) -> 
 
 
 def test_alpha_bar_tables(generator) -> None:
-    """Sigma of a DDPM table is the ratio of its two scales, and back."""
     beta = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
     alpha_bar = (1.0 - beta).cumprod(0)
     sigma = ch.sigma_from_alpha_bar(alpha_bar)
@@ -99,59 +93,30 @@ def test_alpha_bar_tables(generator) -> None:
     torch.testing.assert_close(ch.VP().scales(sigma)[0].square(), alpha_bar)
 
 
-def test_x0_and_eps_errors_on_every_path(generator) -> None:
-    """A wrong eps implies a wrong x0 = (x - b eps) / a, whose error clean_error gives."""
-    for path in PATHS:
-        x0, noise = _normal(generator, BATCH, *SHAPE), _normal(generator, BATCH, *SHAPE)
-        guess, sigma = _normal(generator, BATCH, *SHAPE), _sigma(generator)
-        x = path.corrupt(x0, noise, sigma)
-        a, b = map(_column, path.scales(sigma))
-        expected = _error((x - b * guess) / a, x0)
-        got = ch.clean_error(_error(guess, noise), sigma, "eps")
-        torch.testing.assert_close(got, expected, rtol=1e-10, atol=0.0)
-        same = ch.clean_error(_error(guess, x0), sigma, "x0")
-        torch.testing.assert_close(same, _error(guess, x0), rtol=0.0, atol=0.0)
-
-
-def test_v_error(generator) -> None:
-    """A wrong v = a eps - b x0 on the VP path implies x0 = a x - b v."""
-    x0, noise = _normal(generator, BATCH, *SHAPE), _normal(generator, BATCH, *SHAPE)
-    guess, sigma = _normal(generator, BATCH, *SHAPE), _sigma(generator)
-    x = ch.VP().corrupt(x0, noise, sigma)
-    angle = _column(torch.atan(sigma))
-    v = angle.cos() * noise - angle.sin() * x0
-    torch.testing.assert_close(angle.cos() * x - angle.sin() * v, x0)
-    expected = _error(angle.cos() * x - angle.sin() * guess, x0)
-    got = ch.clean_error(_error(guess, v), sigma, "v")
-    torch.testing.assert_close(got, expected, rtol=1e-10, atol=0.0)
-
-
-@pytest.mark.parametrize("time", ["noise", "data"])
-def test_velocity_error(time: str, generator) -> None:
-    """A wrong velocity implies x0 by a straight step along it, in either convention of time."""
-    path = ch.Flow(time)
-    x0, noise = _normal(generator, BATCH, *SHAPE), _normal(generator, BATCH, *SHAPE)
-    guess, sigma = _normal(generator, BATCH, *SHAPE), _sigma(generator)
-    x, t = path.corrupt(x0, noise, sigma), _column(path.time_of(sigma))
-    velocity, left = (noise - x0, -t) if time == "noise" else (x0 - noise, 1.0 - t)
-    torch.testing.assert_close(x + left * velocity, x0)
-    expected = _error(x + left * guess, x0)
-    got = ch.clean_error(_error(guess, velocity), sigma, "velocity")
-    torch.testing.assert_close(got, expected, rtol=1e-10, atol=0.0)
-
-
-def test_edm_network_error(generator) -> None:
-    """A wrong F implies D = c_skip x + c_out F, with the coefficients of EDM's Table 1."""
-    sd = 0.37
-    x0, noise = _normal(generator, BATCH, *SHAPE), _normal(generator, BATCH, *SHAPE)
-    guess, sigma = _normal(generator, BATCH, *SHAPE), _sigma(generator)
-    x = ch.VE().corrupt(x0, noise, sigma)
-    c_skip = _column(sd**2 / (sigma**2 + sd**2))
-    c_out = _column(sigma * sd / torch.hypot(sigma, torch.tensor(sd, dtype=sigma.dtype)))
-    target = (x0 - c_skip * x) / c_out
-    expected = _error(c_skip * x + c_out * guess, x0)
-    got = ch.clean_error(_error(guess, target), sigma, "edm_f", sigma_data=sd)
-    torch.testing.assert_close(got, expected, rtol=1e-10, atol=0.0)
+@pytest.mark.parametrize(
+    ("prediction", "path"),
+    [*product(("x0", "eps"), PATHS), ("v", ch.VP()), *product(["velocity"], PATHS[2:]), ("edm_f", ch.VE())],
+    ids=repr,
+)
+def test_clean_error_is_that_of_the_sample_which_a_wrong_guess_implies(prediction: str, path, generator) -> None:
+    """A network's output F implies x0 = skip x + out F: exactly at its target, wrongly at a guess."""
+    x0, noise, guess = (_normal(generator, BATCH, *SHAPE) for _ in range(3))
+    sigma, sd = _sigma(generator), 0.37
+    x, (a, b), t = path.corrupt(x0, noise, sigma), map(_column, path.scales(sigma)), _column(path.time_of(sigma))
+    angle, s = _column(sigma.atan()), _column(sigma)
+    spread = torch.hypot(s, torch.full_like(s, sd))
+    c_skip, c_out = sd**2 / (s**2 + sd**2), s * sd / spread  # EDM, Table 1
+    target, skip, out = {
+        "x0": (x0, 0.0, 1.0),
+        "eps": (noise, 1.0 / a, -b / a),
+        "v": (angle.cos() * noise - angle.sin() * x0, angle.cos(), -angle.sin()),
+        "velocity": (noise - x0, 1.0, -t) if path == ch.Flow("noise") else (x0 - noise, 1.0, 1.0 - t),
+        "edm_f": ((x0 - c_skip * x) / c_out, c_skip, c_out),
+    }[prediction]
+    torch.testing.assert_close(skip * x + out * target, x0)
+    got = ch.clean_error(_error(guess, target), sigma, prediction, sigma_data=sd)
+    rtol = 0.0 if prediction == "x0" else 1e-10
+    torch.testing.assert_close(got, _error(skip * x + out * guess, x0), rtol=rtol, atol=0.0)
 
 
 @pytest.mark.parametrize("prediction", ch.PREDICTIONS)

@@ -16,12 +16,6 @@ from infonoise_ext.curves.weights import EDMWeight, as_weight, evaluate, unit_we
 SIGMAS = 6.0  # two-sided false-alarm rate 2e-9 per Monte Carlo comparison
 
 
-@pytest.fixture
-def generator() -> torch.Generator:
-    """Seeded source of the random inputs of one test."""
-    return torch.Generator().manual_seed(20260218)
-
-
 def _log_sigma(generator: torch.Generator, *shape: int) -> torch.Tensor:
     return 8.0 * torch.rand(shape, dtype=torch.float64, generator=generator) - 5.0
 
@@ -45,7 +39,6 @@ def test_edm_weight_survives_where_the_quotient_does_not() -> None:
 
 @pytest.mark.parametrize("weight", [EDMWeight(0.5), unit_weight], ids=["EDM", "unit"])
 def test_weights_trace_whole(weight, generator) -> None:
-    """One graph, the same numbers."""
     sigma = _log_sigma(generator, 10).exp().float()
     torch._dynamo.reset()
     compiled = torch.compile(lambda s: weight(s) * s, fullgraph=True, backend="eager")
@@ -53,7 +46,6 @@ def test_weights_trace_whole(weight, generator) -> None:
 
 
 def test_unit_weight_is_what_none_means(generator) -> None:
-    """Ones of sigma's dtype, also through `as_weight`."""
     sigma = _log_sigma(generator, 3).exp().float()
     assert torch.equal(unit_weight(sigma), torch.ones(3))
     assert as_weight(None) is unit_weight
@@ -92,7 +84,6 @@ def test_weight_is_called_in_float64(generator) -> None:
     ],
 )
 def test_bad_weights_are_refused(weight, message: str) -> None:
-    """What is not a positive table of sigma's shape is refused by name."""
     with pytest.raises(ValueError, match=message):
         evaluate("weight", weight, torch.tensor([1.0, 2.0, 3.0]), positive=True)
 
@@ -250,6 +241,5 @@ def test_weight_is_none_or_a_callable() -> None:
     ],
 )
 def test_bad_arguments_are_named(make, name: str) -> None:
-    """Every refusal names its argument."""
     with pytest.raises(ValueError, match=name):
         make()

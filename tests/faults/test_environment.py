@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support import generator
+from support import assert_same_bits, generator, state_of
 from support.runs import gaussian_mmse
 
 import infonoise_ext as inx
@@ -40,30 +40,25 @@ def use(schedule):
     ]
 
 
-def modes():
-    plain = torch.get_default_dtype()
-    return {
-        "default float64": (lambda: torch.set_default_dtype(torch.float64), lambda: torch.set_default_dtype(plain)),
-        "default bfloat16": (lambda: torch.set_default_dtype(torch.bfloat16), lambda: torch.set_default_dtype(plain)),
-        "default device": (lambda: torch.set_default_device("meta"), lambda: torch.set_default_device(None)),
-        "deterministic": (
-            lambda: torch.use_deterministic_algorithms(True),
-            lambda: torch.use_deterministic_algorithms(False),
-        ),
-        "flush denormals": (lambda: torch.set_flush_denormal(True), lambda: torch.set_flush_denormal(False)),
-    }
+MODES = {  # what sets it, to what, and back
+    "default float64": (torch.set_default_dtype, torch.float64, torch.float32),
+    "default bfloat16": (torch.set_default_dtype, torch.bfloat16, torch.float32),
+    "default device": (torch.set_default_device, "meta", None),
+    "deterministic": (torch.use_deterministic_algorithms, True, False),
+    "flush denormals": (torch.set_flush_denormal, True, False),
+}
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("mode", sorted(modes()))
+@pytest.mark.parametrize("mode", sorted(MODES))
 def test_global_defaults_change_nothing(mode, backend):
     expected = use(inx.InfoNoise(backend=backend, **OPTIONS))
-    enter, leave = modes()[mode]
+    change, there, back = MODES[mode]
     try:
-        enter()
+        change(there)
         got = use(inx.InfoNoise(backend=backend, **OPTIONS))
     finally:
-        leave()
+        change(back)
     for a, b in zip(got, expected, strict=True):
         assert a.dtype == b.dtype
         assert a.device == b.device
@@ -154,15 +149,10 @@ def test_gradients_functions_and_one_sample(backend):
 
     assert torch.func.grad(loss)(torch.tensor(2.0), torch.ones(4)) == 4
     assert int(schedule.state.count.sum()) == 6
-    before = {name: tensor.clone() for name, tensor in schedule.state._asdict().items()}
+    before = state_of(schedule)
     with pytest.raises(RuntimeError, match="observe_"):
         torch.vmap(lambda x: schedule.observe(x, x))(torch.ones(3, 4))
-    for name, tensor in before.items():
-        assert torch.equal(getattr(schedule.state, name), tensor), name
-
-
-def state_of(schedule):
-    return {name: tensor.clone() for name, tensor in schedule.state._asdict().items()}
+    assert_same_bits(schedule, before)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -180,8 +170,7 @@ def test_a_step_that_cannot_allocate_changes_nothing(backend):
     ):
         with pytest.raises((RuntimeError, ValueError), match=r"memory|new_empty|next_group"):
             call()
-        for name, tensor in before.items():
-            assert torch.equal(getattr(schedule.state, name), tensor), name
+        assert_same_bits(schedule, before)
 
 
 @pytest.mark.parametrize("dies", ["bin_stats", "refresh_"])
@@ -196,8 +185,7 @@ def test_interrupted_refresh_changes_nothing(dies, monkeypatch):
     monkeypatch.setattr(schedule._ops, dies, interrupt)
     with pytest.raises(KeyboardInterrupt):
         schedule.refresh()
-    for name, tensor in before.items():
-        assert torch.equal(getattr(schedule.state, name), tensor), name
+    assert_same_bits(schedule, before)
 
 
 @pytest.mark.parametrize("survived", range(5))

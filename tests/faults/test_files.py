@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from support import assert_same_bits, state_of
 from support.runs import train
 
 import infonoise_ext as inx
@@ -24,28 +25,19 @@ def trained(steps=30, **options):
     return schedule
 
 
-def copy_of(schedule):
-    return {name: getattr(schedule.state, name).clone() for name in MUTABLE}
-
-
-def assert_unchanged(schedule, before):
-    for name, tensor in before.items():
-        assert torch.equal(getattr(schedule.state, name), tensor), name
-
-
 def assert_refused_or_harmless(schedule, path, content, saved):
     """A damaged file is refused by name and changes nothing, or what it damaged carries no meaning."""
     path.write_bytes(content)
-    before, refusal = copy_of(schedule), None
+    before, refusal = state_of(schedule), None
     try:
         schedule.load(path)
     except ValueError as error:
         refusal = str(error)
     if refusal is not None:
         assert str(path) in refusal
-        assert_unchanged(schedule, before)
+        assert_same_bits(schedule, before)
         return True
-    assert_unchanged(schedule, saved)
+    assert_same_bits(schedule, saved)
     train(schedule, 1)  # so that the next load has something to change
     return False
 
@@ -58,7 +50,7 @@ def saved_bytes(path, schedule):
 def test_flipped_bits_are_found(tmp_path):
     schedule = trained()
     path, g = tmp_path / "s.pt", random.Random(1)
-    whole, saved = saved_bytes(path, schedule), copy_of(schedule)
+    whole, saved = saved_bytes(path, schedule), state_of(schedule)
     refused, victim = 0, trained(7)
     for _ in range(300):
         content = bytearray(whole)
@@ -85,7 +77,7 @@ def test_flipped_losses_and_tables_are_found(tmp_path):
 def test_every_kind_of_cut_is_found(tmp_path):
     schedule = trained()
     path, g = tmp_path / "s.pt", random.Random(3)
-    whole, saved = saved_bytes(path, schedule), copy_of(schedule)
+    whole, saved = saved_bytes(path, schedule), state_of(schedule)
     victim = trained(7)
     lengths = {0, 1, 3, 4, 30, 64, len(whole) // 2, len(whole) - 1, len(whole) - 22, len(whole) - 23}
     for length in lengths | {g.randrange(len(whole)) for _ in range(60)}:
@@ -97,7 +89,7 @@ def test_every_kind_of_cut_is_found(tmp_path):
 
 def test_files_of_another_kind_or_version_are_refused_by_name(tmp_path):
     schedule = trained()
-    before, state = copy_of(schedule), schedule.state_dict()
+    before, state = state_of(schedule), schedule.state_dict()
     path = tmp_path / "s.pt"
 
     def write(content):
@@ -126,7 +118,7 @@ def test_files_of_another_kind_or_version_are_refused_by_name(tmp_path):
         make()
         with pytest.raises(ValueError, match=rf"s\.pt.*{message}"):
             schedule.load(path)
-        assert_unchanged(schedule, before)
+        assert_same_bits(schedule, before)
     assert not (tmp_path / "run").exists()
     for place in (tmp_path, tmp_path / "absent.pt"):
         with pytest.raises(OSError, match=place.name):
@@ -216,4 +208,4 @@ def test_a_state_dictionary_that_torch_saved_loads_too(tmp_path):
     torch.save(schedule.state_dict(), tmp_path / "s.pt")
     other = trained(3)
     other.load(tmp_path / "s.pt")
-    assert_unchanged(other, copy_of(schedule))
+    assert_same_bits(other, state_of(schedule))

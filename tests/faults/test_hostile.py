@@ -30,11 +30,11 @@ def use(state, ops):
     """Every op that reads or changes the state."""
     batch = (SIGMA, SIGMA.abs(), None, None)
     for _ in range(2):
-        ops["advance_"](*(state[name] for name in LAYOUT), *batch, 70, None)
-        ops["observe_"](*(state[name] for name in ("ring", "count", "counters", "grid")), *batch)
-        ops["sample_"](*(state[name] for name in ("cdf", "rng", "grid", "params")), 5000, None)
-        moments = ops["bin_stats"](state["ring"], state["count"])
-        ops["refresh_"](moments, *(state[name] for name in ("mmse", "cdf", "stats", "counters", "grid", "params")))
+        ops.advance_(*(state[name] for name in LAYOUT), *batch, 70, None)
+        ops.observe_(*(state[name] for name in ("ring", "count", "counters", "grid")), *batch)
+        ops.sample_(*(state[name] for name in ("cdf", "rng", "grid", "params")), 5000, None)
+        moments = ops.bin_stats(state["ring"], state["count"])
+        ops.refresh_(moments, *(state[name] for name in ("mmse", "cdf", "stats", "counters", "grid", "params")))
 
 
 def spoiled(generator):
@@ -74,7 +74,7 @@ def test_counts_that_wrapped_name_slots_still(backend, count):
     state, margins = guarded(make_state(bins=5, capacity=3))
     state["count"].fill_(count)
     sigma = state["grid"][GRID_ROWS.index("sigma"), :-1].repeat(6).float()
-    OPS[backend]["observe_"](*(state[n] for n in ("ring", "count", "counters", "grid")), sigma, sigma, None, None)
+    OPS[backend].observe_(*(state[n] for n in ("ring", "count", "counters", "grid")), sigma, sigma, None, None)
     whole = margins["ring"]
     assert bool((whole[:GUARD] == 77).all() & (whole[-GUARD:] == 77).all())
     assert bool((state["ring"] >= 0).all())

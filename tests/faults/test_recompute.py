@@ -4,7 +4,7 @@ import warnings
 
 import pytest
 import torch
-from support import OPS, generator, make_state, random_batch, take
+from support import OPS, call, generator, make_state, random_batch
 from torch._functorch import config as functorch_config
 from torch.utils.checkpoint import checkpoint
 
@@ -12,7 +12,7 @@ import infonoise_ext as inx
 from infonoise_ext.ops.schemas import COUNTERS, SKIP_CAUSES
 
 BACKENDS = ("auto", "eager", "triton")
-KERNELS = {"auto": "compiled", "eager": "eager", "triton": "triton"}
+OPS = OPS | {"auto": OPS["compiled"]}
 CASES = pytest.mark.parametrize(
     ("backend", "use_reentrant"), [("auto", True), ("auto", False), ("eager", False), ("triton", True)]
 )
@@ -141,21 +141,20 @@ def test_every_sample_is_counted_in_its_group_whatever_else_is_wrong_with_it(bac
     sigma, error = random_batch(state, 300, g)
     mask = torch.rand(300, generator=g) < 0.5
     group = torch.randint(-1, groups + 1, (300,), generator=g, dtype=torch.int32) if groups > 1 else None
-    rings = take(state, ("ring", "count", "counters", "grid"))
-    during_backward(lambda: OPS[KERNELS[backend]]["observe_"](*rings, sigma, error, mask, group))
+    during_backward(lambda: call(OPS[backend], "observe_", state, sigma, error, mask, group))
     owner = torch.zeros(300, dtype=torch.int64) if group is None else torch.where(group < groups, group, 0).clamp(0)
     before["counters"][:, RECOMPUTED] = torch.bincount(owner, minlength=groups)
     for name, tensor in before.items():
         assert torch.equal(state[name], tensor), name
-    OPS[KERNELS[backend]]["observe_"](*rings, sigma, error, mask, group)
+    call(OPS[backend], "observe_", state, sigma, error, mask, group)
     assert int(state["count"].sum()) > 50
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_bad_arguments_raise_in_backward_too(backend):
-    rings = take(make_state(), ("ring", "count", "counters", "grid"))
+    state = make_state()
     with pytest.raises((ValueError, RuntimeError), match=r"error .*must"):
-        during_backward(lambda: OPS[KERNELS[backend]]["observe_"](*rings, torch.ones(3), torch.ones(4), None, None))
+        during_backward(lambda: call(OPS[backend], "observe_", state, torch.ones(3), torch.ones(4), None, None))
 
 
 @pytest.mark.parametrize("wrap", [lambda f: f, compiled], ids=["eager", "compiled"])

@@ -207,7 +207,7 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def states_are_equal(self):
         assert_same_state(self.schedule.state._asdict(), self.shadow)
-        assert all(tensor._dynamo_static_input_type for tensor in self.schedule.state._asdict().values())
+        assert all(tensor._dynamo_static_input_type == "unguarded" for tensor in self.schedule.state._asdict().values())
 
     def teardown(self):
         if hasattr(self, "folder"):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from support import BACKENDS, DEVICE, generator
+from support import BACKENDS, DEVICE, assert_same_bits, generator
 from torch._dynamo.utils import counters
 
 import infonoise_ext as inx
@@ -24,11 +24,6 @@ def error_of(sigma):
 
 def refreshes(schedule):
     return int(schedule.state.counters[0, COUNTERS.index("refreshes")])
-
-
-def assert_same_bits(one, other):
-    for name, tensor in one.state._asdict().items():
-        assert torch.equal(tensor, getattr(other.state, name)), name
 
 
 @pytest.mark.parametrize("backend", KERNELS)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from support import ADVANCE, OPS, make_state, take
+from support import OPS, call, make_state
 
 from infonoise_ext.ops import eager, reference, schemas
 from infonoise_ext.state import config
@@ -150,9 +150,9 @@ def test_quantile_inverts_the_table(native, u, masses):
 )
 def test_errors_say_what_is_and_what_must_be_and_no_path(change, said):
     state = make_state(2)
-    state |= {name: x for name, x in change.items() if name in state}
     batch = {"sigma": torch.ones(8), "error": torch.ones(8), "mask": None, "group": None, "n": 4, "next_group": None}
-    batch |= {name: x for name, x in change.items() if name in batch}
+    for named in (state, batch):
+        named |= {name: x for name, x in change.items() if name in named}
     with pytest.raises(RuntimeError) as error:
-        OPS["compiled"]["advance_"](*take(state, ADVANCE), *batch.values())
+        call(OPS["compiled"], "advance_", state, *batch.values())
     assert str(error.value) == said

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from support import ROOT
-from support.cuda import assert_names_no_folder, cuda_library
+from support.builds import assert_names_no_folder, cuda_library
 
 from infonoise_ext.ops.schemas import SCHEMAS
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from support import BACKENDS, OPS, make_state, take
+from support import BACKENDS, OPS, call, make_state
 
 EDGES = make_state(bins=4)["grid"][0]
 LEVELS = st.floats(float(EDGES[0]), float(EDGES[-1]), width=32)
@@ -26,7 +26,7 @@ def test_rings_hold_the_last_losses_in_order(backend, batches, capacity):
     for batch in batches:
         sigma, error = (torch.tensor([row[i] for row in batch], dtype=torch.float32) for i in (0, 1))
         mask = torch.tensor([row[2] for row in batch], dtype=torch.bool)
-        OPS[backend]["observe_"](*take(state, ("ring", "count", "counters", "grid")), sigma, error, mask, None)
+        call(OPS[backend], "observe_", state, sigma, error, mask, None)
         for s, e, keep in zip(sigma.tolist(), error.tolist(), mask.tolist(), strict=True):
             if keep:
                 inside = [k for k in range(4) if s >= EDGES[k]]
@@ -40,6 +40,6 @@ def test_one_call_that_floods_a_bin_keeps_its_last_losses(backend):
     state = make_state(bins=4, capacity=256)
     error = torch.arange(1000.0)
     sigma = torch.full((1000,), float(state["grid"][1, 2]))
-    OPS[backend]["observe_"](*take(state, ("ring", "count", "counters", "grid")), sigma, error, None, None)
+    call(OPS[backend], "observe_", state, sigma, error, None, None)
     assert oldest_first(state["ring"][0, 2], 1000) == list(range(744, 1000))
     assert state["count"][0].tolist() == [0, 0, 1000, 0]

@@ -1,67 +1,47 @@
 """The training loss's ops of every backend against the float64 reference, in every layout."""
 
-import itertools
 import math
+from itertools import product
 
 import pytest
 import torch
 from support import FLOATS, OPS, generator
+from support.parity import assert_same_loss, over, pair_of
 
-from infonoise_ext.ops import triton_ops
+from infonoise_ext.ops import reference
 from infonoise_ext.ops.checks import are_aligned
 from infonoise_ext.ops.eager.loss import aligned
 from infonoise_ext.ops.triton_ops import loss as triton_loss
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton.runtime.interpreter")  # inf - inf is meant
-ALL = OPS | {"triton": {name: getattr(triton_ops, name) for name in OPS["eager"]}}
 BACKENDS = ("compiled", "eager", "triton")
-SHAPES = ((7,), (1, 1), (33, 5), (2, 3, 31, 7), (3, 1025), (1, 9001), (0, 4))
+SHAPES = ((7,), (1, 1), (70, 3), (33, 5), (3, 64), (2, 3, 31, 7), (3, 1025), (2, 2048), (3, 1500), (1, 9001), (0, 4))
+"""Lanes, a warp, a block, many blocks a sample; sizes that packs of 2, 4 and 8 divide and do not."""
 LAST, LAST_3D = torch.channels_last, torch.channels_last_3d
 
 
-def pair_of(shape, denoised=torch.float32, target=torch.float32, seed=0):
-    g = generator(seed)
-    return torch.randn(shape, generator=g).to(denoised), torch.randn(shape, generator=g).to(target)
-
-
-def assert_is_reference(backend, grad, denoised, target):
-    exact = torch.float64 in (denoised.dtype, target.dtype)
-    error, gradient = (
-        [ALL[name]["denoising_error"](denoised, target), ALL[name]["denoising_error_backward"](grad, denoised, target)]
-        for name in (backend, "reference")
-    )
-    torch.testing.assert_close(error[0], gradient[0], rtol=1e-13 if exact else 1e-6, atol=0)
-    torch.testing.assert_close(error[1], gradient[1])
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize(("denoised", "target"), list(itertools.product(FLOATS, FLOATS)))
-def test_every_pair_of_dtypes_is_the_reference(backend, denoised, target):
-    for shape in SHAPES if backend != "triton" or denoised is target else SHAPES[2:4]:
-        a, b = pair_of(shape, denoised, target)
-        grad = torch.randn(shape[0], generator=generator(1))
-        assert_is_reference(backend, grad.double() if torch.float64 in (denoised, target) else grad, a, b)
-
-
-@pytest.fixture
-def small_pieces(monkeypatch):
-    """Triton cuts samples from 2048 elements on, into three pieces at most."""
-    monkeypatch.setattr(triton_loss, "PIECE", 1024)
-    monkeypatch.setattr(triton_loss, "MOST_PIECES", 3)
+@over("denoised target", list(product(FLOATS, FLOATS)))
+def test_every_pair_of_dtypes_is_the_reference(backend, ways, denoised, target):
+    for i, shape in enumerate(SHAPES if backend != "triton" or denoised is target else SHAPES[3:6]):
+        grad = torch.randn(shape[0], generator=generator(1), dtype=(torch.float32, torch.float64)[i % 2])
+        assert_same_loss(ways, grad, *pair_of(shape, denoised, target))
 
 
 @pytest.mark.parametrize("size", [2048, 2049, 9999])
-def test_triton_in_pieces(small_pieces, size):
-    assert_is_reference("triton", torch.tensor([1.0, 0.0, -2.0]), *pair_of((3, size)))
+def test_triton_in_pieces(monkeypatch, size):
+    """Samples are cut from 2048 elements on, into three pieces at most."""
+    monkeypatch.setattr(triton_loss, "PIECE", 1024)
+    monkeypatch.setattr(triton_loss, "MOST_PIECES", 3)
+    assert_same_loss([OPS["triton"]], torch.tensor([1.0, 0.0, -2.0]), *pair_of((3, size)))
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_sums_keep_their_digits(backend):
+@over("", [()])
+def test_sums_keep_their_digits(ways):
     """A large square, then 65536 small ones: adding one by one in float32 would be wrong by one in a thousand."""
     a = torch.full((1, 2**16 + 1), 0.1)
     a[0, 0] = 100.0
     wanted = (100.0**2 + 2**16 * float(a[0, 1]) ** 2) / (2**16 + 1)
-    assert math.isclose(float(ALL[backend]["denoising_error"](a, torch.zeros_like(a))), wanted, rel_tol=2e-6)
+    assert math.isclose(float(ways[0].denoising_error(a, torch.zeros_like(a))), wanted, rel_tol=2e-6)
 
 
 def strange_pairs():
@@ -87,13 +67,11 @@ def dense_pairs():
     yield "offset", a[1:], b[1:]
 
 
-@pytest.mark.parametrize(("name", "a", "b"), list(dense_pairs()))
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_dense_layouts_are_walked_as_they_are(backend, name, a, b):
+@over("name a b", list(dense_pairs()))
+def test_dense_layouts_are_walked_as_they_are(ways, name, a, b):
     assert all(x is y for x, y in zip(aligned(a, b), (a, b), strict=True))
-    grad = torch.rand(len(a), generator=generator(1))
-    assert_is_reference(backend, grad, a, b)
-    assert ALL[backend]["denoising_error_backward"](grad, a, b).stride() == torch.empty_like(a).stride()
+    _, gradient = assert_same_loss(ways, torch.rand(len(a), generator=generator(1)), a, b)
+    assert gradient.stride() == torch.empty_like(a).stride()
 
 
 @pytest.mark.parametrize(("name", "a", "b"), list(strange_pairs()))
@@ -101,30 +79,30 @@ def test_other_layouts_are_refused_by_kernels_and_aligned_by_a_copy(name, a, b):
     grad = torch.rand(len(a), generator=generator(1))
     for backend in ("compiled", "triton"):
         with pytest.raises((ValueError, RuntimeError), match="dense, sample after sample"):
-            ALL[backend]["denoising_error"](a, b)
+            OPS[backend].denoising_error(a, b)
     moved = aligned(a, b)
     assert are_aligned(*moved)
     assert all(torch.equal(x, y) for x, y in zip(moved, (a, b), strict=True))
-    assert_is_reference("eager", grad, a, b)
+    assert_same_loss([OPS["eager"]], grad, a, b)
     for backend in BACKENDS:
-        assert_is_reference(backend, grad, *moved)
+        assert_same_loss([OPS[backend]], grad, *moved)
 
 
-@pytest.mark.parametrize("backend", [*BACKENDS, "reference"])
-def test_a_gradient_of_zero_is_zero_whatever_the_sample_holds(backend):
-    a, b = pair_of((3, 40), torch.bfloat16)
+@over("dtypes", [((torch.bfloat16, torch.float32),), ((torch.float16, torch.float32),)])
+def test_a_gradient_of_zero_is_zero_whatever_the_sample_holds(ways, dtypes):
+    a, b = pair_of((3, 40), *dtypes)
     a[1], b[1, 3] = math.nan, math.inf
-    gradient = ALL[backend]["denoising_error_backward"](torch.tensor([1.0, 0.0, 2.0]), a, b)
-    assert torch.equal(gradient[1], torch.zeros_like(gradient[1]))
-    assert gradient.isfinite().all()
-    assert ALL[backend]["denoising_error"](a, b).isnan().tolist() == [False, True, False]
+    for way in (*ways, reference):
+        gradient = way.denoising_error_backward(torch.tensor([1.0, 0.0, 2.0]), a, b)
+        assert torch.equal(gradient[1], torch.zeros_like(gradient[1]))
+        assert gradient.isfinite().all()
+        assert way.denoising_error(a, b).isnan().tolist() == [False, True, False]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("stride", [0, 2])
-def test_gradient_takes_any_stride(backend, stride):
+@over("stride", [(0,), (2,)])
+def test_gradient_takes_any_stride(ways, stride):
     a, b = pair_of((3, 40))
-    assert_is_reference(backend, torch.rand(6, generator=generator(1)).as_strided((3,), (stride,)), a, b)
+    assert_same_loss(ways, torch.rand(6, generator=generator(1)).as_strided((3,), (stride,)), a, b)
 
 
 def test_no_result_depends_on_the_number_of_threads():
@@ -133,11 +111,11 @@ def test_no_result_depends_on_the_number_of_threads():
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
         for a, b in pairs:
-            found.append(OPS["compiled"]["denoising_error"](a, b))
-            found.append(OPS["compiled"]["denoising_error_backward"](found[-1], a, b))
+            found.append(OPS["compiled"].denoising_error(a, b))
+            found.append(OPS["compiled"].denoising_error_backward(found[-1], a, b))
     assert all(torch.equal(x, y) for x, y in zip(found, found[:6] * 3, strict=True))
     for (a, b), error in zip(pairs, found[:6:2], strict=True):
-        torch.testing.assert_close(error, OPS["reference"]["denoising_error"](a, b), rtol=1e-6, atol=0)
+        torch.testing.assert_close(error, reference.denoising_error(a, b), rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -155,18 +133,18 @@ def test_no_result_depends_on_the_number_of_threads():
 )
 def test_bad_arguments_get_a_clear_error(backend, a, b, message):
     with pytest.raises((ValueError, RuntimeError), match=message):
-        ALL[backend]["denoising_error"](a, b)
+        OPS[backend].denoising_error(a, b)
     if a.device == b.device and a.shape == (2, 3) == b.shape:
         return
     with pytest.raises((ValueError, RuntimeError, IndexError)):
-        ALL[backend]["denoising_error_backward"](torch.ones(2), a, b)
+        OPS[backend].denoising_error_backward(torch.ones(2), a, b)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("grad", [torch.ones(3), torch.ones(2, 1), torch.ones(2, dtype=torch.int64)])
 def test_bad_gradients_get_a_clear_error(backend, grad):
     with pytest.raises((ValueError, RuntimeError), match="grad_error"):
-        ALL[backend]["denoising_error_backward"](grad, torch.ones(2, 3), torch.ones(2, 3))
+        OPS[backend].denoising_error_backward(grad, torch.ones(2, 3), torch.ones(2, 3))
 
 
 @pytest.mark.parametrize("namespace", ["infonoise", "infonoise_eager", "infonoise_triton"])

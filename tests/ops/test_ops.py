@@ -1,250 +1,227 @@
-"""Every op of every backend against the float64 reference, on fresh random inputs."""
+"""Every op of every backend against the float64 reference, on fresh random inputs.
+
+On a CPU also Triton's ops in its interpreter, and the CUDA kernels' own source in an emulator, under unfair schedules.
+"""
 
 import math
+from itertools import product
 
 import pytest
 import torch
 from support import (
-    ADVANCE,
     BACKENDS,
     DEVICE,
     FLOATS,
     OPS,
+    assert_same_bits,
     assert_same_sigma,
-    assert_same_state,
+    call,
     copy_of,
     generator,
     make_state,
     put_edges_at_uniforms,
     random_batch,
-    take,
 )
+from support.parity import LARGE, MOST, SIZES, Parity, batch_of, group_of, over, rough_moments
 
 from infonoise_ext.ops.schemas import COUNTERS, SIGNALS
 
-RINGS = ("ring", "count", "counters", "grid")
-TABLES = ("mmse", "cdf", "stats", "counters", "grid", "params")
+# numpy's, for the logarithm of a pivot of 0 and the mean of a sum of 1e308, both of which are meant
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton.runtime.interpreter")
+PIVOTS = {0: 0.1, 1: 0.002, 2: 0.1}
+"""A value for each rule."""
+FEW = list(product(SIZES, (1, 3)))
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize(("size", "groups"), [(0, 1), (1, 1), (13, 3), (700, 1), (700, 4)])
-@pytest.mark.parametrize("masked", [False, True])
-def test_observe_matches_reference(backend, dtype, size, groups, masked):
+def oracle_of(size):
+    """What is quick enough: beyond some size the CPU's ops, which are held to the reference up to there."""
+    return "reference" if size <= 4096 else "compiled"
+
+
+def counter(state, name):
+    return state["counters"][:, COUNTERS.index(name)]
+
+
+@over(
+    "dtype size groups",
+    list(product(FLOATS, (*SIZES, *LARGE), (1, 3))),
+    [(FLOATS[i % 4], *case) for i, case in enumerate(FEW)],
+)
+def test_observe(ways, dtype, size, groups):
     g = generator(size + groups)
-    state = make_state(groups, capacity=5)
-    expected = copy_of(state)
-    for _ in range(3):
-        sigma, error = random_batch(state, size, g, dtype)
-        mask = (torch.rand(size, generator=g) < 0.7).to(DEVICE) if masked else None
-        group = torch.randint(-1, groups + 1, (size,), generator=g).to(DEVICE) if groups > 1 else None
-        for target, name in ((state, backend), (expected, "reference")):
-            OPS[name]["observe_"](*take(target, RINGS), sigma, error, mask, group)
-    assert_same_state(state, expected)
+    run = Parity(ways, make_state(groups, bins=27, capacity=5), oracle_of(size))
+    for masked in (True, False, True):
+        sigma, error, mask, group = batch_of(run.states[0], size, g, dtype)
+        run("observe_", sigma, error, mask if masked else None, group)
     if size > 100:
-        assert (expected["counters"][:, 5:].sum(0) > 0).sum() >= 3  # several causes occurred
+        assert (run.expected["counters"][:, 5:].sum(0) > 0).sum() >= 3  # several causes occurred
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_observe_takes_any_stride_and_int32_groups(backend):
+@over("dtype size", list(product(FLOATS, (100, *LARGE[1:3]))))  # the last of one launch, the first of three
+def test_observe_takes_any_stride_and_int32_groups(ways, dtype, size):
+    """Every third of each, a column, and one value for all."""
     g = generator(3)
-    state = make_state(2)
-    expected = copy_of(state)
-    sigma, error = random_batch(state, 600, g)
-    mask = (torch.rand(600, generator=g) < 0.5).to(DEVICE)
-    group = torch.randint(0, 2, (600,), generator=g).to(DEVICE)
-    views = (sigma[::3], error.view(200, 3)[:, 1], mask[::3], group[::3].to(torch.int32))
-    assert not any(view.is_contiguous() for view in views[:3])
-    OPS[backend]["observe_"](*take(state, RINGS), *views)
-    OPS["reference"]["observe_"](*take(expected, RINGS), *(view.contiguous() for view in views))
-    assert_same_state(state, expected)
+    run = Parity(ways, make_state(2, capacity=16), oracle_of(size))
+    sigma, error, mask, group = batch_of(run.states[0], 3 * size, g, dtype)
+    sigma[:15] = 1.0
+    error[1:13:3] = torch.tensor([0.0, 6e-8, 6.1e-5, 65504.0]).to(error)  # half: zero, denormals, the largest
+    views = (sigma[::3], error.view(size, 3)[:, 1], mask[::3], group.to(torch.int32)[::3])
+    assert not any(view.is_contiguous() for view in views)
+    run("observe_", *views)
+    run("observe_", sigma[5:6].expand(size), error[4:5].expand(size), None, None)
+    assert int(run.expected["count"].sum()) > size
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_observe_at_every_edge(backend):
+@over("bins", [(32,), (33,)])
+def test_observe_at_every_edge(ways, bins):
     """A sigma on an edge opens the bin above; rounding outside belongs to the end bins."""
-    state = make_state(bins=32, capacity=4)
-    edges = state["grid"][0].float()
-    below, above = edges[0] * (1 - 5e-6), edges[-1] * (1 + 5e-6)
-    outside = torch.stack((edges[0] * (1 - 2e-5), edges[-1] * (1 + 2e-5)))
-    sigma = torch.cat((edges, below.view(1), above.view(1), outside))
-    OPS[backend]["observe_"](*take(state, RINGS), sigma, torch.ones_like(sigma), None, None)
-    wanted = torch.ones(32, dtype=torch.int64, device=DEVICE)
+    run = Parity(ways, make_state(bins=bins, capacity=4))
+    edges = run.states[0]["grid"][0].float()
+    ends = (edges[0] * (1 - 5e-6), edges[-1] * (1 + 5e-6), edges[0] * (1 - 2e-5), edges[-1] * (1 + 2e-5))
+    sigma = torch.cat((edges, torch.stack(ends)))
+    run("observe_", sigma, torch.ones_like(sigma), None, None)
+    wanted = torch.ones(bins, dtype=torch.int64)
     wanted[0] += 1
     wanted[-1] += 2
-    assert torch.equal(state["count"][0], wanted)
-    assert state["counters"][0].sum() == 2
+    assert torch.equal(run.expected["count"][0], wanted)
+    assert run.expected["counters"][0].sum() == 2
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("capacity", [1, 8, 100])
-def test_bin_stats_matches_reference(backend, capacity):
-    state = make_state(2, capacity=capacity)
-    g = generator(capacity)
+@over("capacity", [(1,), (8,), (100,)])
+def test_bin_stats(ways, capacity):
+    state, g = make_state(3, capacity=capacity), generator(capacity)
     state["ring"].copy_(torch.rand(state["ring"].shape, generator=g) * 1e3)
-    state["count"].copy_(torch.randint(0, 3 * capacity, (2, 32), generator=g))
-    args = take(state, ("ring", "count"))
-    torch.testing.assert_close(
-        OPS[backend]["bin_stats"](*args), OPS["reference"]["bin_stats"](*args), rtol=1e-13, atol=0
-    )
+    state["count"].copy_(torch.randint(0, 3 * capacity, (3, 32), generator=g))
+    Parity(ways, state)("bin_stats")
 
 
-def rough_moments(state, g, empty):
-    """Moments of a bumpy profile in which a share of the bins holds too few losses."""
-    sigma = state["grid"][1, :-1].cpu()
-    groups = len(state["cdf"])
-    mean = (
-        sigma.square() / (1 + sigma.square()) * (0.5 + torch.rand(groups, len(sigma), generator=g, dtype=torch.float64))
-    )
-    count = torch.randint(3, 200, mean.shape, generator=g).double()
-    count[torch.rand(mean.shape, generator=g) < empty] = 1
-    return torch.stack((count, count * mean, count * mean.square() * 2), -1).to(DEVICE)
+GATES = [(0, 0.0), (0, 0.3), (1, 0.002), (1, 0.2), (2, 0.02), (2, 0.5)]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("pivot", [(0, 0.0), (0, 0.3), (1, 0.002), (1, 0.2), (2, 0.02), (2, 0.5)])
-@pytest.mark.parametrize("smooth", [0, 0.4, 2.5])
-@pytest.mark.parametrize("empty", [0, 0.3])
-def test_refresh_matches_reference(backend, pivot, smooth, empty):
+@over(
+    "rounds signal pivot smooth empty",
+    [*product([3], [0], GATES, (0, 0.4, 2.5), (0, 0.3)), *product([3], (1, 2, 3), GATES[::3], (0, 2.5), (0, 0.3))],
+    [*product([1], range(4), GATES[1::2], (0, 2.5), (0, 0.3)), *product([2], [0], GATES[::2], (0, 0.4), (0, 0.3))],
+)
+def test_refresh(ways, rounds, signal, pivot, smooth, empty):
+    """On a profile that falls in places, on a rising one with flat stretches, and where nothing is measured."""
     rule, value = pivot
-    state = make_state(3, pivot_rule=rule, pivot_value=value, smooth=smooth, seed=int(10 * smooth) + rule)
+    options = {"pivot_rule": rule, "pivot_value": value, "smooth": smooth, "signal": signal, "coverage": 0.4}
+    state, g = make_state(3, bins=27, seed=int(10 * smooth) + rule, **options), generator(int(100 * value) + 7)
     state["grid"][3, 5:12] = 1e-3
-    expected = copy_of(state)
-    g = generator(int(100 * value) + 7)
-    for _ in range(6):
-        moments = rough_moments(state, g, empty)
-        for target, name in ((state, backend), (expected, "reference")):
-            OPS[name]["refresh_"](moments, *take(target, TABLES))
-        assert_same_state(state, expected)
-    assert (expected["counters"][:, 2] > 0).all()
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("signal", range(1, len(SIGNALS)))
-@pytest.mark.parametrize("pivot", [(0, 0.0), (1, 0.2)])
-@pytest.mark.parametrize("smooth", [0, 2.5])
-@pytest.mark.parametrize("empty", [0, 0.3])
-def test_refresh_of_every_signal_matches_reference(backend, signal, pivot, smooth, empty):
-    """Half the refreshes on a profile that falls in places, half on a rising one with flat stretches."""
-    state = make_state(3, signal=signal, pivot_rule=pivot[0], pivot_value=pivot[1], smooth=smooth, seed=signal)
-    state["grid"][3, 5:12] = 1e-3
-    expected = copy_of(state)
-    g = generator(signal + int(smooth))
-    for _ in range(3):
+    run = Parity(ways, state)
+    for _ in range(rounds):
         rough = rough_moments(state, g, empty)
         flat = rough.clone()
         flat[..., 1] = flat[..., 0] * (state["grid"][1, :-1] * 3).round().clamp(min=0.5)
         for moments in (rough, flat):
-            for target, name in ((state, backend), (expected, "reference")):
-                OPS[name]["refresh_"](moments, *take(target, TABLES))
-            assert_same_state(state, expected)
-    assert (expected["counters"][:, 2] > 0).all()
+            run("refresh_", moments)
+    run("refresh_", 0 * rough)
+    assert (counter(run.expected, "refreshes") > 0).all()
+    assert (counter(run.expected, "waits") > 0).all()
 
 
-@pytest.mark.parametrize("backend", [*BACKENDS, "reference"])
-@pytest.mark.parametrize("signal", [*range(len(SIGNALS))])
-def test_errors_of_zero_are_no_distribution_with_bins_unmeasured(backend, signal):
-    """An unmeasured bin between two of no error is filled with none, not with the logarithm's floor."""
-    state = make_state(coverage=0.01, signal=signal, pivot_rule=0)
-    before = copy_of(state)
-    moments = torch.zeros(1, 32, 3, dtype=torch.float64)
-    moments[0, 3::4, 0] = 9
-    OPS[backend]["refresh_"](moments.to(DEVICE), *take(state, TABLES))
-    assert torch.equal(state["cdf"], before["cdf"])
-    assert state["counters"][0, COUNTERS.index("degenerates")] == 1
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("case", ["nothing", "zeros", "huge", "one bin", "too few"])
-@pytest.mark.parametrize("rule", [0, 1, 2])
-@pytest.mark.parametrize("signal", range(len(SIGNALS)))
-def test_refresh_of_extreme_moments(backend, case, rule, signal):
-    coverage = 0.02 if case == "one bin" else 0.6
+@over(
+    "case rule signal",
+    list(product(["nothing", "zeros", "zeros in places", "huge", "one bin", "too few"], PIVOTS, range(len(SIGNALS)))),
+)
+def test_refresh_of_extreme_moments(ways, case, rule, signal):
+    """A bin that is unmeasured between two of no error is filled with none, not with the logarithm's floor."""
+    coverage = {"one bin": 0.001, "zeros in places": 0.01}.get(case, 0.6)
     state = make_state(pivot_rule=rule, pivot_value=[0.2, 0.002, 0.1][rule], coverage=coverage, signal=signal)
     moments = torch.zeros(1, 32, 3, dtype=torch.float64)
     if case == "one bin":
         moments[0, 9] = torch.tensor([20.0, 4.0, 1.0])
+    elif case == "zeros in places":
+        moments[0, 3::4, 0] = 9
     elif case != "nothing":
         moments[..., 0] = 2 if case == "too few" else 10
         moments[..., 1] = 1e308 if case == "huge" else 0
-    moments = moments.to(DEVICE)
-    expected, before = copy_of(state), copy_of(state)
-    for target, name in ((state, backend), (expected, "reference")):
-        OPS[name]["refresh_"](moments, *take(target, TABLES))
-    assert_same_state(state, expected)
-    assert torch.isfinite(state["cdf"]).all()
-    if case != "one bin":
-        assert torch.equal(state["cdf"], before["cdf"])
+    run = Parity(ways, state)
+    run("refresh_", moments.to(DEVICE))
+    assert torch.isfinite(run.expected["cdf"]).all()
+    assert (case == "one bin") != torch.equal(run.expected["cdf"], state["cdf"].cpu())
+    assert int(counter(run.expected, "degenerates")) == (case in ("zeros", "zeros in places", "huge"))
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("n", [0, 1, 5, 256, 1003])
-@pytest.mark.parametrize(("stratified", "rank", "groups"), [(0, 0, 1), (0, 3, 3), (1, 2, 1), (1, 0, 3)])
-def test_sample_matches_reference(backend, n, stratified, rank, groups):
-    state = make_state(groups, stratified=stratified, rank=rank, world=4, seed=n + 1)
-    state["rng"][1] = 2**33 - 1
-    expected = copy_of(state)
-    group = torch.randint(0, groups, (n,), generator=generator(n)).to(DEVICE) if groups > 1 else None
-    names = ("cdf", "rng", "grid", "params")
-    for _ in range(3):
-        sigma = OPS[backend]["sample_"](*take(state, names), n, group)
-        assert_same_sigma(sigma, OPS["reference"]["sample_"](*take(expected, names), n, group))
-    assert_same_state(state, expected)
+@over(
+    "n stratified rank groups",
+    [(n, *how) for n in (*SIZES, *LARGE, *MOST) for how in [(0, 3, 1), (0, 0, 3), (1, 2, 1), (1, 2, 3)]],
+)
+def test_sample(ways, n, stratified, rank, groups):
+    """On a GPU the largest n is enough for the CUDA kernel to look its rows up by cells."""
+    state = make_state(groups, stratified=stratified, rank=rank, world=4)
+    state["rng"].copy_(torch.tensor([(-1) ** n * (2**62 + 12345 + n), 2**33 - 1]))
+    run, group = Parity(ways, state, oracle_of(n)), group_of(state, n, generator(n))
+    for _ in range(2):
+        run("sample_", n, group)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("stratified", [0, 1])
-@pytest.mark.parametrize("groups", [1, 3])
-@pytest.mark.parametrize("n", [9, 300, 5000])
-def test_draws_of_tables_whose_edges_are_the_uniforms(backend, stratified, groups, n):
+@over("n stratified groups", list(product((9, 300, 5000), (0, 1), (1, 3))), list(product((300,), (0, 1), (1, 3))))
+def test_draws_of_tables_whose_edges_are_the_uniforms(ways, n, stratified, groups):
     """Beyond an edge lie bins without mass, so the level of a draw in the wrong bin is far off."""
     state = make_state(groups, bins=40, stratified=stratified, rank=1, world=2)
     put_edges_at_uniforms(state, n)
-    expected = copy_of(state)
-    group = torch.randint(0, groups, (n,), generator=generator(1)).to(DEVICE) if groups > 1 else None
-    sigma, wanted = (
-        OPS[name]["sample_"](*take(target, ("cdf", "rng", "grid", "params")), n, group)
-        for name, target in ((backend, state), ("reference", expected))
-    )
-    assert_same_sigma(sigma, wanted)
+    wanted = Parity(ways, state)("sample_", n, group_of(state, n, generator(1)))
     assert len(wanted.unique()) > min(n, 40) / 3
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("groups", [1, 3])
-@pytest.mark.parametrize("rule", [0, 1, 2])
-def test_advance_matches_reference_over_a_run(backend, groups, rule):
+@over("size groups", list(product((*SIZES, *LARGE), (1, 3))))
+def test_advance(ways, size, groups):
+    """Four steps, refreshes at the second and the fourth; the batches drawn differ in size from the recorded."""
+    often = {"warmup": 2, "refresh_every": 2, "coverage": 0.3, "min_count": 1, "smooth": 1}
+    run, g = Parity(ways, make_state(groups, bins=24, capacity=9, **often), oracle_of(size)), generator(size + groups)
+    for n in (size, 0, 5, 130):
+        owner = group_of(run.states[0], n, g) if n % 2 else None
+        run("advance_", *batch_of(run.states[0], size, g), n, owner)
+    assert (counter(run.expected, "refreshes") + counter(run.expected, "waits") == 2).all()
+    if size > 200:
+        assert (counter(run.expected, "refreshes") == 2).all()
+
+
+@over("groups rule", list(product((1, 3), PIVOTS)), [(1, 0), (3, 1), (1, 2)])
+def test_advance_over_a_run(ways, groups, rule):
     """Forty steps: the sampled sigmas feed the next step, so a slip anywhere would spread."""
-    value, signal = [0.1, 0.002, 0.1][rule], 3 * (groups > 1)
-    state = make_state(groups, pivot_rule=rule, pivot_value=value, seed=rule + 5, ema=0.7, signal=signal)
-    expected = copy_of(state)
-    g = generator(rule)
+    signal = 3 * (groups > 1)
+    state = make_state(groups, pivot_rule=rule, pivot_value=PIVOTS[rule], seed=rule + 5, ema=0.7, signal=signal)
+    run, g = Parity(ways, state), generator(rule)
     sigma, _ = random_batch(state, 60, g)
     for _ in range(40):
         error = sigma.square() / (1 + sigma.square()) * torch.rand(60, generator=g).to(DEVICE)
         error[(torch.rand(60, generator=g) < 0.02).to(DEVICE)] = math.nan
-        group = torch.randint(0, groups, (60,), generator=g).to(DEVICE) if groups > 1 else None
-        mask = (torch.rand(60, generator=g) < 0.9).to(DEVICE)
-        drawn = OPS[backend]["advance_"](*take(state, ADVANCE), sigma, error, mask, group, 60, group)
-        sigma = OPS["reference"]["advance_"](*take(expected, ADVANCE), sigma, error, mask, group, 60, group)
-        assert_same_sigma(drawn, sigma)
-        assert_same_state(state, expected)
-    assert (expected["counters"][:, 2] >= 2).all()
+        group, mask = group_of(state, 60, g), (torch.rand(60, generator=g) < 0.9).to(DEVICE)
+        sigma = run("advance_", sigma, error, mask, group, 60, group).to(DEVICE)
+    assert (counter(run.expected, "refreshes") >= 2).all()
 
 
-@pytest.mark.parametrize("backend", [*BACKENDS, "reference"])
-def test_advance_samples_before_it_refreshes(backend):
+@over(
+    "bins capacity rule",
+    [*product((1, 2), (4,), (1, 2)), (2, 1, 1), (513, 256, 1), (513, 4, 2), (4096, 4, 1), (4096, 2, 2)],
+)
+def test_advance_of_any_number_of_bins(backend, ways, bins, capacity, rule):
+    """Against another quick backend: the reference's loops are quadratic in the bins."""
+    options = {"warmup": 1, "refresh_every": 1, "min_count": 1, "coverage": 0.05, "smooth": 1}
+    state = make_state(
+        bins=bins, capacity=capacity, pivot_rule=rule, pivot_value=PIVOTS[rule], signal=3 * (rule == 2), **options
+    )
+    few = ways[::4] if bins == 4096 else ways  # of an emulator's, one for each limit
+    run = Parity(few, state, "eager" if backend == "compiled" else "compiled")
+    for seed in (1, 2):
+        run("advance_", *batch_of(state, 5000, generator(seed)), 100, None)
+    assert int(counter(run.expected, "refreshes")) == 2
+
+
+@over("", [()])
+def test_advance_samples_before_it_refreshes(ways):
     """A table that becomes due serves from the next call."""
     state = make_state(warmup=1, refresh_every=1, coverage=0.01)
-    sigma, error = random_batch(state, 500, generator(4), spoiled=False)
-    before = copy_of(state)
-    drawn = OPS[backend]["advance_"](*take(state, ADVANCE), sigma, error, None, None, 64, None)
-    assert not torch.equal(state["cdf"], before["cdf"])
-    old = OPS["reference"]["sample_"](*take(before, ("cdf", "rng", "grid", "params")), 64, None)
-    assert_same_sigma(drawn, old)
+    run = Parity(ways, state)
+    drawn = run("advance_", *random_batch(state, 500, generator(4), spoiled=False), None, None, 64, None)
+    assert not torch.equal(run.expected["cdf"], state["cdf"].cpu())
+    assert_same_sigma(drawn, call(OPS["reference"], "sample_", copy_of(state, "cpu"), 64, None))
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", dict.fromkeys((*BACKENDS, "triton")))
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -266,12 +243,11 @@ def test_advance_samples_before_it_refreshes(backend):
         ({"sigma": torch.ones(8, device="meta")}, "sigma|meta"),
     ],
 )
-def test_bad_arguments_get_a_clear_error(backend, change, message):
+def test_bad_arguments_change_nothing_and_get_a_clear_error(backend, change, message):
     state = make_state(2)
-    args = {"sigma": torch.ones(8), "error": torch.ones(8), "mask": None, "group": None, "next_group": None} | change
-    args = {name: x.to(DEVICE) if x is not None and x.device.type == "cpu" else x for name, x in args.items()}
-    group, next_group = args["group"], args["next_group"]
-    with pytest.raises((ValueError, RuntimeError), match=message):
-        OPS[backend]["advance_"](
-            *take(state, ADVANCE), args["sigma"], args["error"], args["mask"], group, 8, next_group
-        )
+    before = copy_of(state)
+    batch = {"sigma": torch.ones(8), "error": torch.ones(8), "mask": None, "group": None, "n": 8, "next_group": None}
+    rest = [x.to(DEVICE) if isinstance(x, torch.Tensor) and x.is_cpu else x for x in (batch | change).values()]
+    with pytest.raises(ValueError if backend == "triton" else (ValueError, RuntimeError), match=message):
+        call(OPS[backend], "advance_", state, *rest)
+    assert_same_bits(state, before)

@@ -1,5 +1,6 @@
 """States, inputs and comparisons that the tests share."""
 
+import inspect
 import math
 import os
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import torch
 
 from infonoise_ext.ops import reference
-from infonoise_ext.ops.schemas import COUNTERS, PARAMS, SCHEMAS, STATS, Params
+from infonoise_ext.ops.schemas import COUNTERS, PARAMS, STATS, Params
 
 ROOT = Path(__file__).parents[2]
 """Of the repository."""
@@ -17,28 +18,13 @@ DEVICE = os.environ.get("INFONOISE_TEST_DEVICE", "cpu")
 """Where the tests' states and inputs live; their numbers come from CPU generators on every device."""
 
 
-def on_cpu(name):
-    """The reference of an op for tensors of any device: on copies on the CPU, its mutations copied back."""
-    arguments = getattr(torch.ops.infonoise, name).default._schema.arguments
-    mutated = [a.alias_info is not None and a.alias_info.is_write for a in arguments]
-
-    def run(*args):
-        copies = [a.cpu() if isinstance(a, torch.Tensor) else a for a in args]
-        result = getattr(reference, name)(*copies)
-        for target, copy, written in zip(args, copies, mutated, strict=True):
-            if written:
-                target.copy_(copy)
-        return result if result is None else result.to(args[0].device)
-
-    return run
-
-
 OPS = {
-    "compiled": {name: getattr(torch.ops.infonoise, name).default for name in SCHEMAS},
-    "eager": {name: getattr(torch.ops.infonoise_eager, name).default for name in SCHEMAS},
-    "triton": {name: getattr(torch.ops.infonoise_triton, name).default for name in SCHEMAS},
-    "reference": {name: on_cpu(name) for name in SCHEMAS},
+    "compiled": torch.ops.infonoise,
+    "eager": torch.ops.infonoise_eager,
+    "triton": torch.ops.infonoise_triton,
+    "reference": reference,
 }
+"""Of every backend; the reference's take tensors on the CPU."""
 BACKENDS = ("compiled", "eager") if DEVICE == "cpu" else ("compiled", "eager", "triton")
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
@@ -97,6 +83,13 @@ def take(state, names):
     return [state[name] for name in names]
 
 
+def call(ops, name, state, *rest):
+    """An op with the tensors of the state that it takes, and its other arguments in their order."""
+    names = list(inspect.signature(getattr(reference, name)).parameters)
+    named = dict(zip([n for n in names if n not in state], rest, strict=True)) | state
+    return getattr(ops, name)(*(named[n] for n in names))
+
+
 def random_batch(state, size, g, dtype=torch.float32, spoiled=True):
     """Sigmas over the grid and beyond, losses, a few of each spoiled; on the device of the state."""
     edges, device = state["grid"][0].cpu(), state["grid"].device
@@ -109,6 +102,21 @@ def random_batch(state, size, g, dtype=torch.float32, spoiled=True):
             where = torch.randint(0, size, (max(1, size // 20),), generator=g)
             values[where] = bad[torch.randint(0, len(bad), (len(where),), generator=g)]
     return sigma.to(device, dtype), error.to(device, dtype)
+
+
+def tensors_of(schedule):
+    """Of its state by name, if it is no such state already."""
+    return schedule if isinstance(schedule, dict) else schedule.state._asdict()
+
+
+def state_of(schedule, names=ADVANCE):
+    return {name: tensors_of(schedule)[name].clone() for name in names}
+
+
+def assert_same_bits(one, other):
+    """All tensors that the other has, of schedules or of their states."""
+    for name, tensor in tensors_of(other).items():
+        assert torch.equal(tensors_of(one)[name], tensor), name
 
 
 def assert_same_state(state, expected):

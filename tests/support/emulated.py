@@ -1,8 +1,6 @@
 """The ops with the CUDA kernels' source run by the emulator of `tests/native/emulator.h`."""
 
 import inspect
-import subprocess
-import sys
 
 import torch
 
@@ -27,12 +25,15 @@ def as_column(x):
 
 
 class Emulated:
-    """Ops of one module under one schedule, with the signatures of the schemas."""
+    """Ops of one module under one schedule, with the signatures of the schemas; the loss's samples are cut small."""
 
-    def __init__(self, module, seed=0, threads=64, one_launch=65536, tile=8192, tallies=1 << 24, recomputed=False):
+    def __init__(
+        self, module, seed=0, threads=64, one_launch=65536, tile=8192, tallies=1 << 24, recomputed=False, cut=(300, 5)
+    ):
         self.module = module
         self.recomputed = recomputed
         self.options = (seed, threads, one_launch, tile, tallies)
+        self.cut = (seed, threads, *cut)
         self.launches = 0
 
     def __getattr__(self, name):
@@ -58,34 +59,18 @@ class Emulated:
 
         return run
 
-
-class EmulatedLoss:
-    """The loss's ops of one module under one schedule, with samples cut small."""
-
-    def __init__(self, module, seed=0, threads=64, piece=300, pieces=5):
-        self.module = module
-        self.how = (seed, threads, piece, pieces)
-        self.launches = 0
-
     def denoising_error(self, denoised, target):
         wide = torch.float64 in (denoised.dtype, target.dtype)
         out = torch.full(denoised.shape[:1], torch.nan, dtype=torch.float64 if wide else torch.float32)
-        self._run("denoising_error", denoised, target, out)
+        self._cut("denoising_error", denoised, target, out)
         return out
 
     def denoising_error_backward(self, grad_error, denoised, target):
         out = torch.full_like(denoised, torch.nan)
-        self._run("denoising_error_backward", grad_error, denoised, target, out)
+        self._cut("denoising_error_backward", grad_error, denoised, target, out)
         return out
 
-    def _run(self, name, *tensors):
+    def _cut(self, name, *tensors):
         out = tensors[-1]
         samples, size = len(tensors[0]), tensors[-2][0].numel() if len(out) else 1
-        columns = [as_column(x) for x in tensors]
-        self.launches = getattr(self.module, name)(*columns, samples, size, self.how)
-
-
-def pybind11_dir() -> str:
-    """Where CMake finds pybind11."""
-    command = [sys.executable, "-m", "pybind11", "--cmakedir"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        self.launches = getattr(self.module, name)(*map(as_column, tensors), samples, size, self.cut)

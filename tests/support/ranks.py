@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 import infonoise_ext as inx
 from examples.distributed import DenoisingLoss
 from infonoise_ext.ops.schemas import PARAMS
-from support import generator
+from support import generator, state_of
 from support.runs import gaussian_mmse
 
 TIMEOUT = timedelta(seconds=200)
@@ -49,11 +49,6 @@ def shared(**options):
     return inx.InfoNoise(process_group=dist.group.WORLD, **options)
 
 
-def snapshot(schedule):
-    names = ("ring", "count", "mmse", "cdf", "stats", "counters", "rng")
-    return {name: getattr(schedule.state, name).clone() for name in names}
-
-
 def train(schedule, steps, seed, batch=32, step=None):
     """`steps` of `advance` on noisy losses; returns every sigma drawn."""
     g, sigma, drawn = generator(seed), schedule.sample(batch), []
@@ -83,7 +78,7 @@ def faults(rank, folder):
     dist.all_reduce = plain
     schedule.check_ranks()
     records = [record["step"] for record in schedule.history.records] if rank == 0 else []
-    return snapshot(schedule) | {"calls": calls, "summary": schedule.summary(), "records": records}
+    return state_of(schedule) | {"calls": calls, "summary": schedule.summary(), "records": records}
 
 
 def batch_of(rank, step):
@@ -101,7 +96,7 @@ def union(rank, folder):
     for step in range(60):
         schedule.observe(*batch_of(rank, step))
         schedule.step()
-    return snapshot(schedule)
+    return state_of(schedule)
 
 
 def draws(rank, folder):
@@ -210,15 +205,15 @@ def save_distributed(rank, folder):
     schedule = shared(seed=rank, warmup=40, refresh_every=20)
     train(schedule, 90, rank, batch=8 if rank == 0 else 128)
     dcp.save({"schedule": schedule}, checkpoint_id=folder / "checkpoint")
-    return snapshot(schedule)
+    return state_of(schedule)
 
 
 def load_distributed(rank, folder):
     schedule = shared(seed=50 + rank, warmup=40, refresh_every=20)
     dcp.load({"schedule": schedule}, checkpoint_id=folder.parent / "two-ranks" / "checkpoint")
-    loaded = snapshot(schedule)
+    loaded = state_of(schedule)
     drawn = train(schedule, 60, rank)
-    return {"loaded": loaded, "drawn": drawn, "params": schedule.state.params[PLACE].tolist()} | snapshot(schedule)
+    return state_of(schedule) | {"loaded": loaded, "drawn": drawn, "params": schedule.state.params[PLACE].tolist()}
 
 
 def parallel(rank, wrap, fullgraph):
@@ -241,7 +236,7 @@ def parallel(rank, wrap, fullgraph):
         schedule.step()
         counts.append(counter.frame_count)
     weights = [p.full_tensor() if hasattr(p, "full_tensor") else p.data for p in loss.parameters()]
-    return snapshot(schedule) | {"weights": weights, "compilations": counts}
+    return state_of(schedule) | {"weights": weights, "compilations": counts}
 
 
 def ddp(rank, folder):

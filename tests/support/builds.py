@@ -1,4 +1,4 @@
-"""Libraries that tests build: one with CUDA ops for machines that have nvcc and no GPU, and what none may hold."""
+"""What tests build by CMake, a library with CUDA ops for machines that have nvcc and no GPU among it."""
 
 import fcntl
 import os
@@ -11,19 +11,24 @@ import torch
 from . import ROOT
 
 
-def cuda_library():
-    """Path of a `_C.abi3.so` with CUDA ops for sm_90, built on first use."""
-    build = ROOT / "build" / "cuda-test"
+def cmake(folder, targets, *options, **environment):
+    """Build targets of CMakeLists.txt, one process at a time; returns the folder below `build` where they lie."""
+    build = ROOT / "build" / folder
     build.mkdir(parents=True, exist_ok=True)
     with (build / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         configure = [
-            "cmake", "-S", str(ROOT), "-B", str(build), "-G", "Ninja", "-DINFONOISE_CUDA=ON",
+            "cmake", "-S", str(ROOT), "-B", str(build), "-G", "Ninja", *options,
             f"-DINFONOISE_TORCH_DIR={Path(torch.__file__).parent}", f"-DINFONOISE_OUTPUT_DIR={build}",
         ]  # fmt: skip
-        subprocess.run(configure, check=True, capture_output=True, env=os.environ | {"CUDAARCHS": "90-real"})
-        subprocess.run(["cmake", "--build", str(build), "--target", "_C"], check=True, capture_output=True)
-    return build / "_C.abi3.so"
+        subprocess.run(configure, check=True, capture_output=True, env=os.environ | environment)
+        subprocess.run(["cmake", "--build", str(build), "--target", *targets], check=True, capture_output=True)
+    return build
+
+
+def cuda_library():
+    """Path of a `_C.abi3.so` with CUDA ops for sm_90, built on first use."""
+    return cmake("cuda-test", ["_C"], "-DINFONOISE_CUDA=ON", CUDAARCHS="90-real") / "_C.abi3.so"
 
 
 def assert_names_no_folder(library, *folders):
