@@ -59,11 +59,9 @@ template <class T>
 T* state_ptr(const Tensor& t, const char* name, ScalarType type, std::initializer_list<int64_t> shape) {
   if (t.scalar_type() != type) refuse(name, " is ", type_name(t.scalar_type()), ", but must be ", type_name(type));
   if (!t.is_contiguous()) refuse(name, " is of strides ", listed(t.strides()), ", but must be contiguous");
-  bool fits = t.dim() == int64_t(shape.size());
-  int64_t d = 0;
-  if (fits)
-    for (const int64_t size : shape) fits = fits && t.size(d++) == size;
-  if (!fits) refuse(name, " is ", shape_of(t), ", but must be of shape ", listed(shape));
+  const auto sizes = t.sizes();
+  if (!std::equal(sizes.begin(), sizes.end(), shape.begin(), shape.end()))
+    refuse(name, " is ", shape_of(t), ", but must be of shape ", listed(shape));
   return static_cast<T*>(t.data_ptr());
 }
 

@@ -219,23 +219,9 @@ def test_only_the_entropy_signal_has_a_gate_unless_one_is_asked_for(signal):
     [
         ({"sigma_min": 0.0}, "sigma_min"),
         ({"sigma_min": math.nan}, "sigma_min"),
-        ({"sigma_max": 0.001}, "sigma_max"),
-        ({"bins": 1}, "bins"),
-        ({"bins": 5000}, "bins"),
-        ({"bins": 64.5}, "bins"),
-        ({"capacity": 0}, "capacity"),
-        ({"min_count": 300}, "min_count"),
-        ({"warmup": 0}, "warmup"),
-        ({"coverage": 0.0}, "coverage"),
         ({"ema": 1.5}, "ema"),
-        ({"floor": 1.0}, "floor"),
         ({"prior_floor": -0.1}, "prior_floor"),
-        ({"smooth": -1.0}, "smooth"),
         ({"gate_power": 0.0}, "gate_power"),
-        ({"pivot": -0.2}, "pivot"),
-        ({"pivot": "onset"}, "pivot"),
-        ({"sampling": "sobol"}, "sampling"),
-        ({"signal": "nats"}, "signal"),
         ({"groups": 0}, "groups"),
         ({"backend": "fast"}, "backend"),
         ({"seed": 2**64}, "seed"),
@@ -250,23 +236,6 @@ def test_only_the_entropy_signal_has_a_gate_unless_one_is_asked_for(signal):
 def test_bad_options_are_named(options, named):
     with pytest.raises(ValueError, match=named):
         inx.InfoNoise(**options)
-
-
-def test_unknown_option_lists_the_known_ones():
-    with pytest.raises(TypeError, match=r"refresh_evry.*refresh_every"):
-        inx.InfoNoise(refresh_evry=5)
-
-
-def test_history_records_refreshes_and_reads_back(tmp_path):
-    history = inx.History(tmp_path / "run.jsonl")
-    schedule = inx.InfoNoise(seed=1, warmup=10, refresh_every=5, history=history)
-    for _ in range(24):
-        sigma = schedule.sample(256)
-        schedule.observe(sigma, gaussian_mmse(sigma))
-        schedule.step()
-    assert [record["step"] for record in history.records] == [10, 15, 20]
-    again = inx.History.read(tmp_path / "run.jsonl")
-    assert [record["summary"] for record in again.records] == [record["summary"] for record in history.records]
 
 
 def test_a_step_allocates_its_output_and_nothing_else():

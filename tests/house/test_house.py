@@ -1,6 +1,7 @@
 """The project's own rules: every op has all its parts, and imports point one way."""
 
 import ast
+import functools
 import inspect
 import itertools
 import os
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support import ROOT
+from support import ROOT, builds
 
 import infonoise_ext
 from infonoise_ext.ops import eager, reference, triton_ops
@@ -114,15 +115,8 @@ def test_import_contracts_hold():
 def run_copy(tmp_path_factory):
     """Runs code against a copy of the package that has no compiled ops."""
     folder = tmp_path_factory.mktemp("copy")
-    shutil.copytree(PACKAGE, folder / "infonoise_ext", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
-
-    def run(code, **environment):
-        return subprocess.run(
-            [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True,
-            env=os.environ | {"PYTHONPATH": str(folder)} | environment,
-        )  # fmt: skip
-
-    return run
+    builds.copy_package(folder)
+    return functools.partial(builds.run_copy, folder)
 
 
 def test_without_a_build_the_package_runs_and_says_so_once(run_copy):

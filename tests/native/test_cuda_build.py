@@ -1,13 +1,9 @@
 """The library with CUDA ops, built without a GPU, must load with a torch that knows no CUDA."""
 
-import os
 import shutil
-import subprocess
-import sys
 
 import pytest
-from support import ROOT
-from support.builds import assert_names_no_folder, cuda_library
+from support.builds import assert_names_no_folder, copy_package, cuda_library, run_copy
 
 from infonoise_ext.ops.schemas import SCHEMAS
 
@@ -22,16 +18,8 @@ pytestmark = [
 def package(tmp_path_factory):
     """A folder with a copy of the package whose library has CUDA ops for sm_90."""
     folder = tmp_path_factory.mktemp("cuda")
-    shutil.copytree(
-        ROOT / "infonoise_ext", folder / "infonoise_ext", ignore=shutil.ignore_patterns("*.so", "__pycache__")
-    )
-    shutil.copy(cuda_library(), folder / "infonoise_ext")
+    shutil.copy(cuda_library(), copy_package(folder))
     return folder
-
-
-def run(folder, code, **environment):
-    environment = os.environ | {"PYTHONPATH": str(folder)} | environment
-    return subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, env=environment)
 
 
 def test_one_library_serves_cpu_and_cuda_keys(package):
@@ -43,7 +31,7 @@ def test_one_library_serves_cpu_and_cuda_keys(package):
         "print(*ops.library.built_for()[1:], ops.serving('cuda'))\n"
         "print(ops.serving('cpu'), inx.InfoNoise(seed=1).sample(4).isfinite().all())"
     )
-    result = run(package, code)
+    result = run_copy(package, code)
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
     names, cuda, cpu = result.stdout.strip().splitlines()
@@ -76,13 +64,13 @@ CALL = (
 
 
 def test_a_gpu_that_has_an_image_is_served_by_it(package):
-    result = run(package, START.format(capability=(9, 0)) + CALL)
+    result = run_copy(package, START.format(capability=(9, 0)) + CALL)
     assert result.stdout == "1, CUDA C++, C++\n"
     assert "the schedule's state is on the CPU" in result.stderr  # so says the CUDA C++ op
 
 
 def test_a_gpu_that_has_no_image_is_served_by_triton(package):
-    result = run(package, START.format(capability=(10, 0)) + CALL, TRITON_INTERPRET="1")
+    result = run_copy(package, START.format(capability=(10, 0)) + CALL, TRITON_INTERPRET="1")
     assert result.stdout == "1, Triton, C++\nTrue\n", result.stderr
     assert result.stderr.count("Warning") == 1
     said = "Triton serves CUDA tensors; the compiled ops have no image for some GPU (sm_100), but for 90-real"
@@ -90,6 +78,6 @@ def test_a_gpu_that_has_no_image_is_served_by_triton(package):
 
 
 def test_compiled_leaves_such_a_gpu_without_ops(package):
-    result = run(package, START.format(capability=(10, 0)) + CALL, INFONOISE_BACKEND="compiled")
+    result = run_copy(package, START.format(capability=(10, 0)) + CALL, INFONOISE_BACKEND="compiled")
     assert result.stdout == "1, nothing, C++\n"
     assert "compiled allows nothing else, but the compiled ops have no image for some GPU" in result.stderr

@@ -2,27 +2,21 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 
 import pytest
 import torch
 from support import ROOT
+from support.builds import copy_package, run_copy
 
 from infonoise_ext.ops import library
 
 
 def run(folder, code, content=b"no library", **environment):
     """Run code against a copy of the package whose library is `content`."""
-    shutil.copytree(
-        ROOT / "infonoise_ext", folder / "infonoise_ext", ignore=shutil.ignore_patterns("*.so", "__pycache__")
-    )
-    (folder / "infonoise_ext" / "_C.abi3.so").write_bytes(content)
-    ours = {"PYTHONPATH": str(folder)} | environment
-    return subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, env=os.environ | ours, capture_output=True, text=True
-    )
+    (copy_package(folder) / "_C.abi3.so").write_bytes(content)
+    return run_copy(folder, code, **environment)
 
 
 WHEEL = "75-real 80-real 86-real 89-real 90-real 100-real 120-real 120-virtual"

@@ -3,7 +3,9 @@
 import fcntl
 import os
 import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import torch
@@ -37,3 +39,15 @@ def assert_names_no_folder(library, *folders):
     assert re.search(rb"csrc/\S+\.cpp", content)  # where a relative path is, an absolute one could be
     for folder in (ROOT, Path(torch.__file__).parent.parent, *folders):
         assert str(folder).encode() not in content, folder
+
+
+def copy_package(folder):
+    """A copy of the package without its library, in a folder."""
+    ignored = shutil.ignore_patterns("*.so", "__pycache__")
+    return shutil.copytree(ROOT / "infonoise_ext", folder / "infonoise_ext", ignore=ignored)
+
+
+def run_copy(folder, code, **environment):
+    """Run code against the package's copy in a folder; the finished process."""
+    environment = os.environ | {"PYTHONPATH": str(folder)} | environment
+    return subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, env=environment)
