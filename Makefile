@@ -1,4 +1,4 @@
-# make install | demo | test | test-fast | soak | bench | lab | lint | docs | wheel | cuda-check | clean.
+# make install | demo | test | test-fast | soak | fuzz | bench | lab | lint | docs | wheel | cuda-check | clean.
 # TORCH picks the torch to install.
 VENV ?= .venv
 TORCH ?= torch==2.13.0
@@ -16,7 +16,7 @@ INSTALLED := $(VENV)/.installed
 CXX_SOURCES := $(wildcard csrc/*.h csrc/*/* tests/native/*.cpp tests/native/*.h)
 BUILD_INPUTS := setup.py pyproject.toml CMakeLists.txt $(wildcard csrc/*.h csrc/*/*)
 
-.PHONY: install demo test test-fast soak bench lab lint docs wheel cuda-check clean
+.PHONY: install demo test test-fast soak fuzz bench lab lint docs wheel cuda-check clean
 
 install: $(INSTALLED)
 
@@ -45,6 +45,9 @@ test-fast: install
 soak: install
 	python -m tests.faults.soak --minutes 60
 	python -m pytest tests/faults/test_state_machine.py --hypothesis-profile=long
+
+fuzz: install
+	scripts/fuzz.sh 900
 
 bench: install
 	python -m benchmarks
