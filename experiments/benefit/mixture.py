@@ -1,7 +1,8 @@
 """A mixture of Gaussians fitted to natural patches: their statistics, with an exact denoiser.
 
 The patches are 8x8, of the two photographs in scikit-learn (BSD-3; china.jpg and flower.jpg, CC BY 2.0, see
-sklearn/datasets/images/README.txt). Scaled to a mean of 0 and a standard deviation of 0.5, where EDM's recipe is at home.
+sklearn/datasets/images/README.txt). Scaled to a mean of 0 and a standard deviation of 0.5, where EDM's recipe is at
+home.
 """
 
 from dataclasses import dataclass

@@ -4,26 +4,33 @@ from .runs import Job
 
 CHECKPOINTS = 12
 GAMMAS = (0.5, 1, 2, 3, 5)
-SEEDS = 3
 CODES = ("default", "EDM", *(f"sharpened:{gamma}" for gamma in GAMMAS), "control")
+TEXT = ("default", "EDM", "sharpened:1", "sharpened:3", "sharpened:5", "control")
 PATCHES = ("default", "EDM", "sharpened:0.5", "sharpened:1", "sharpened:2")
 BITS = ("default", "EDM", "sharpened:0.5", "sharpened:1", "sharpened:3")
+STREAMS = ("default", "sharpened:1", "sharpened:3", "control")
 
 
-def jobs(data: str, steps: int, arms: tuple[str, ...], seed: int, stream: int = 0) -> list[Job]:
-    """Every arm once."""
-    return [Job(data, arm, steps, seed, stream, CHECKPOINTS) for arm in arms]
+def jobs(data: str, steps: int, arms: tuple[str, ...], *seeds: int, stream: int = 0) -> list[Job]:
+    """Every arm of one seed before the next."""
+    return [Job(data, arm, steps, seed, stream, CHECKPOINTS) for seed in seeds for arm in arms]
 
 
 def full() -> list[Job]:
-    """Round by round of seeds, so that what is cut short compares all arms."""
-    rounds = []
-    for seed in range(SEEDS):
-        rounds += jobs("dna", 2000, CODES, seed) + jobs("text", 1200, CODES, seed)
-        rounds += jobs("patches", 3000, PATCHES, seed) + jobs("dna", 2000, CODES, seed, stream=1)
-    for seed in range(2):
-        rounds += jobs("bits", 2000, BITS, seed)
-    return rounds
+    """The most telling first, so that what is cut short compares all arms."""
+    return [
+        *jobs("dna", 2000, CODES, 0),
+        *jobs("text", 1200, TEXT, 0),
+        *jobs("dna", 2000, CODES, 1),
+        *jobs("text", 1200, TEXT, 1),
+        *jobs("patches", 3000, PATCHES, 0, 1),
+        *jobs("dna", 2000, CODES, 2),
+        *jobs("dna", 2000, STREAMS, 0, 1, stream=1),
+        *jobs("text", 1200, TEXT, 2),
+        *jobs("text", 1200, ("sharpened:0.5", "sharpened:2"), 0, 1, 2),
+        *jobs("bits", 2000, BITS, 0, 1),
+        *jobs("patches", 3000, PATCHES, 2),
+    ]
 
 
 def short() -> list[Job]:
