@@ -35,4 +35,4 @@ def full() -> list[Job]:
 
 def short() -> list[Job]:
     """DNA for a moment: that everything runs, not who wins."""
-    return [Job("dna", arm, 250, seed, 0, 2) for seed in (0, 1) for arm in ("default", "EDM", "sharpened:3")]
+    return [Job("dna", arm, 200, seed, 0, 2) for seed in (0, 1) for arm in ("default", "EDM", "sharpened:3")]

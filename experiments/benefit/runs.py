@@ -73,11 +73,10 @@ def _numeric(value: object) -> bool:
 
 
 def commit() -> str:
-    """Of the working tree that trains, with a plus if it has changes; empty outside a repository."""
-    asked = subprocess.run(
-        ["git", "describe", "--always", "--dirty=+", "--exclude=*"], capture_output=True, text=True, check=False
-    )
-    return asked.stdout.strip()
+    """Of the working tree that trains, with a plus if it has changes beside results; empty outside a repository."""
+    named = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", ".", ":!experiments/results"], check=False)
+    return named.stdout.strip() + "+" * (changed.returncode == 1)
 
 
 def versions() -> dict[str, str]:

@@ -5,7 +5,6 @@ from collections import defaultdict
 from itertools import pairwise
 from statistics import fmean, stdev, variance
 
-Scores = dict[int, dict[int, float]]  # by seed, then by stream
 SHARES = (0.25, 0.5, 1.0)  # of the run, at whose scores steps are compared
 REFERENCES = ("default", "EDM")
 
@@ -22,28 +21,28 @@ def group_summary(runs: list[dict]) -> dict:
     arms: dict[str, list[dict]] = defaultdict(list)
     for run in runs:
         arms[run["arm"]].append(run)
-    final = {arm: scores(own) for arm, own in arms.items()}
-    found = {arm: alone(own, final[arm]) for arm, own in arms.items()}
+    found = {arm: alone(own) for arm, own in arms.items()}
     for reference in REFERENCES:
-        told = {arm: differences(own, final[reference]) for arm, own in final.items() if arm != reference}
-        least = pooled([list(one.values()) for one in told.values()])
-        for arm, one in told.items():
-            found[arm][f"to {reference}"] = mean_and_error(list(one.values()), least)
-            found[arm][f"fewer than {reference}"] = [fewer(arms[arm], arms[reference], share) for share in SHARES]
+        others = [arm for arm in arms if arm != reference]
+        apart = [differences(arms[arm], arms[reference]) for arm in others]
+        ratios = [[log_ratios(arms[arm], arms[reference], share) for arm in others] for share in SHARES]
+        for i, arm in enumerate(others):
+            found[arm][f"to {reference}"] = mean_and_error(apart[i], pooled(apart))
+            found[arm][f"fewer than {reference}"] = [geometric(logs[i], pooled(logs)) for logs in ratios]
     return {"runs": len(runs), "arms": found}
 
 
-def scores(runs: list[dict]) -> Scores:
-    """The last scores of an arm."""
-    found: Scores = defaultdict(dict)
+def scores(runs: list[dict]) -> dict[int, dict[int, float]]:
+    """The last scores of an arm, by seed and stream."""
+    found: dict[int, dict[int, float]] = defaultdict(dict)
     for run in runs:
         found[run["seed"]][run["stream"]] = run["score"][-1]
     return found
 
 
-def alone(runs: list[dict], final: Scores) -> dict:
+def alone(runs: list[dict]) -> dict:
     """Mean over seeds with its standard error, and what streams alone do: the standard deviation within a seed."""
-    within = [list(streams.values()) for streams in final.values()]
+    within = [list(streams.values()) for streams in scores(runs).values()]
     return mean_and_error([fmean(streams) for streams in within]) | {
         "runs": len(runs),
         "stream_sd": pooled(within) or None,
@@ -51,13 +50,14 @@ def alone(runs: list[dict], final: Scores) -> dict:
     }
 
 
-def differences(own: Scores, reference: Scores) -> dict[int, float]:
+def differences(runs: list[dict], reference: list[dict]) -> list[float]:
     """Own score minus the reference's, of each seed: over the streams that both have."""
-    found = {}
-    for seed in own.keys() & reference.keys():
-        common = own[seed].keys() & reference[seed].keys()
+    own, other = scores(runs), scores(reference)
+    found = []
+    for seed in sorted(own.keys() & other.keys()):
+        common = own[seed].keys() & other[seed].keys()
         if common:
-            found[seed] = fmean(own[seed][stream] - reference[seed][stream] for stream in common)
+            found.append(fmean(own[seed][stream] - other[seed][stream] for stream in common))
     return found
 
 
@@ -81,21 +81,26 @@ def mean_and_error(values: list[float], least: float = 0.0) -> dict:
     return {"mean": fmean(values) if values else None, "error": error, "seeds": n}
 
 
-def fewer(own: list[dict], reference: list[dict], share: float) -> dict:
-    """How many times fewer steps reach the reference's score at that share of its run: geometric mean over seeds.
+def log_ratios(runs: list[dict], reference: list[dict], share: float) -> list[float]:
+    """Log of how many times fewer steps reach the reference's score at that share of its run, of each seed.
 
-    `mean` is None if a seed's arm does not get there.
+    Empty if a seed does not get there.
     """
-    mine, theirs = curves(own), curves(reference)
+    own, other = curves(runs), curves(reference)
     logs = []
-    for seed in mine.keys() & theirs.keys():
-        steps, values = theirs[seed]
-        place = round(share * len(steps)) - 1
-        needed = steps_to(values[place], *mine[seed])
+    for seed in sorted(own.keys() & other.keys()):
+        steps, values = other[seed]
+        place = math.ceil(share * len(steps)) - 1
+        needed = steps_to(values[place], *own[seed])
         if needed is None:
-            return {"mean": None, "error": None, "seeds": len(mine)}
+            return []
         logs.append(math.log(steps[place] / needed))
-    found = mean_and_error(logs)
+    return logs
+
+
+def geometric(logs: list[float], least: float) -> dict:
+    """Geometric mean of the ratios and its standard error; None for none."""
+    found = mean_and_error(logs, least)
     if not logs:
         return found
     ratio = math.exp(found["mean"])
