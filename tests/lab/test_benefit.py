@@ -159,7 +159,7 @@ def test_steps_to_a_score():
     edm, own = run("EDM", 0, 8.0, 4.0, 2.0, 1.0), run("sharpened:1", 0, 4.5, 1.5, 0.7, 0.5)
     assert statistics.steps_to(3.0, own["step"], own["score"]) == pytest.approx(100 * math.sqrt(2))
     assert statistics.steps_to(0.4, own["step"], own["score"]) is None
-    assert statistics.log_ratios([own], [edm], 0.5) == pytest.approx([math.log(2 ** (1 - 2.5 / 3))])
+    assert statistics.log_ratios([own], [edm], 0.5) == pytest.approx([math.log(2) * 5 / 6])
     assert statistics.log_ratios([edm], [own], 1.0) == []
     results = {"groups": statistics.summary([edm, own, run("default", 0, 7.0, 3.0, 1.5, 0.8)])}
     assert "| γ = 1 |" in tables.section(results["groups"][0])
