@@ -2,7 +2,7 @@
 
 from .runs import Job
 
-CHECKPOINTS = 12
+CHECKPOINTS = {"dna": 12, "text": 8, "patches": 12, "bits": 12}
 GAMMAS = (0.5, 1, 2, 3, 5)
 CODES = ("default", "EDM", *(f"sharpened:{gamma}" for gamma in GAMMAS), "control")
 TEXT = ("default", "EDM", "sharpened:1", "sharpened:3", "sharpened:5", "control")
@@ -13,7 +13,7 @@ STREAMS = ("default", "sharpened:1", "sharpened:3", "control")
 
 def jobs(data: str, steps: int, arms: tuple[str, ...], *seeds: int, stream: int = 0) -> list[Job]:
     """Every arm of one seed before the next."""
-    return [Job(data, arm, steps, seed, stream, CHECKPOINTS) for seed in seeds for arm in arms]
+    return [Job(data, arm, steps, seed, stream, CHECKPOINTS[data]) for seed in seeds for arm in arms]
 
 
 def full() -> list[Job]:

@@ -23,7 +23,7 @@ def train(data: str, arm: str, steps: int, seed: int, stream: int, checkpoints: 
         data: key of `tasks.SCORES`.
         arm: see `rules.schedule`.
         steps: optimizer steps.
-        seed: of network, data and noise.
+        seed: of network, data, noise and held-out set.
         stream: of the schedule.
         checkpoints: scores taken, at equal distances; the last is the result.
 
@@ -32,6 +32,7 @@ def train(data: str, arm: str, steps: int, seed: int, stream: int, checkpoints: 
     """
     torch.set_num_threads(1)
     job = task(data)
+    score = job.score(seed)
     torch.manual_seed(seed)
     net = job.network()
     averaged = AveragedModel(net, multi_avg_fn=moving_averages)
@@ -48,7 +49,7 @@ def train(data: str, arm: str, steps: int, seed: int, stream: int, checkpoints: 
         averaged.update_parameters(net)
         if step in scored:
             curve["step"].append(step)
-            curve["score"].append(job.score(averaged))
+            curve["score"].append(score(averaged))
     return curve | moments(arranged.table()) | {"seconds": round(time.perf_counter() - start, 1)}
 
 

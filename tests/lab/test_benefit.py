@@ -197,6 +197,6 @@ def test_entropy_bound_of_independent_bits():
     rows = torch.where(torch.rand(40_000, 120, generator=generator(7)) < p, 1.0, -1.0)
     bits = data.Bits(rows, rows)
     entropy = -(p * p.log() + (1 - p) * (1 - p).log()).mean()
-    score = scores.EntropyBound(bits, 0.12, bins=40, samples=400)
+    score = scores.EntropyBound(bits, 0.12, 20.0, bins=40, samples=400)
     assert score(bits.independent) == pytest.approx(float(entropy), rel=0.01)
     assert score(lambda x, sigma: x) == pytest.approx(score(bits.independent))  # independent symbols are the worst
