@@ -19,13 +19,12 @@ def jobs(data: str, steps: int, arms: tuple[str, ...], *seeds: int, stream: int 
 def full() -> list[Job]:
     """The most telling first, so that what is cut short compares all arms."""
     return [
-        *jobs("dna", 2000, CODES, 0),
+        *jobs("dna", 2000, CODES, 0, 1),
         *jobs("text", 1200, TEXT, 0),
-        *jobs("dna", 2000, CODES, 1),
+        *jobs("dna", 2000, CODES, 2),
         *jobs("text", 1200, TEXT, 1),
         *jobs("patches", 3000, PATCHES, 0, 1),
-        *jobs("dna", 2000, CODES, 2),
-        *jobs("dna", 2000, STREAMS, 0, 1, stream=1),
+        *jobs("dna", 2000, STREAMS, 0, 1, 2, stream=1),
         *jobs("text", 1200, TEXT, 2),
         *jobs("text", 1200, ("sharpened:0.5", "sharpened:2"), 0, 1, 2),
         *jobs("bits", 2000, BITS, 0, 1),

@@ -54,12 +54,16 @@ def run_all(jobs: Iterable[Job], path: Path, processes: int) -> list[dict]:
         path.open("a") as file,
     ):
         futures = {pool.submit(train, *job): job for job in missing}
-        for future in as_completed(futures):
-            job, found = futures[future], future.result()
-            file.write(line(job._asdict() | found | origin))
-            file.flush()
-            bar.set_postfix_str(f"{job.data} {job.arm}, seed {job.seed}.{job.stream}: {found['score'][-1]:.4f}")
-            bar.update()
+        try:
+            for future in as_completed(futures):
+                job, found = futures[future], future.result()
+                file.write(line(job._asdict() | found | origin))
+                file.flush()
+                bar.set_postfix_str(f"{job.data} {job.arm}, seed {job.seed}.{job.stream}: {found['score'][-1]:.4f}")
+                bar.update()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     wanted = set(jobs)
     return [run for run in finished(path) if job_of(run) in wanted]
 

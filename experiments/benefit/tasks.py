@@ -73,7 +73,10 @@ def dna_task() -> Task:
 def text_task() -> Task:
     data = text()
     std = (data.variance / (data.length * data.size)) ** 0.5
-    return Task(data.sample, lambda: TextConvolutions(data.size), EntropyBound(data, 0.25), std, batch=32, rate=2e-3)
+    judge = partial(EntropyBound, data, 0.3, 8.0)
+    return Task(
+        data.sample, lambda: TextConvolutions(data.size), lambda seed: judge(seed=seed), std, batch=32, rate=2e-3
+    )
 
 
 def bits_task() -> Task:
@@ -86,7 +89,6 @@ def bits_task() -> Task:
 def patches_task() -> Task:
     mixture = patches()
     drawn = mixture.sample(SAMPLES, torch.Generator().manual_seed(5))
-
     exact = ExcessError(mixture)
 
     def sample(n: int, generator: torch.Generator) -> Tensor:
