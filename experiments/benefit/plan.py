@@ -8,6 +8,8 @@ CODES = ("default", "EDM", *(f"sharpened:{gamma}" for gamma in GAMMAS), "control
 TEXT = ("default", "EDM", "sharpened:1", "sharpened:3", "sharpened:5", "control")
 PATCHES = ("default", "EDM", "sharpened:0.5", "sharpened:1", "sharpened:2")
 BITS = ("default", "EDM", "sharpened:0.5", "sharpened:1", "sharpened:3")
+FIXED = ("EDM shifted", "log-normal:0.1:0.25")
+LONGER = ("default", "EDM", "sharpened:1", "sharpened:3", "sharpened:5")
 STREAMS = ("default", "sharpened:1", "sharpened:3", "control")
 
 
@@ -29,6 +31,8 @@ def full() -> list[Job]:
         *jobs("text", 1200, ("sharpened:0.5", "sharpened:2"), 0, 1, 2),
         *jobs("bits", 2000, BITS, 0, 1),
         *jobs("patches", 3000, PATCHES, 2),
+        *jobs("dna", 2000, FIXED, 0, 1, 2),
+        *jobs("dna", 4000, LONGER, 0, 1, 2),
     ]
 
 
