@@ -1,4 +1,4 @@
-"""Quality against the exponent of sharpening, a panel for each data set and length of training."""
+"""Score against the exponent of sharpening, less the default's: a panel for each data set and length of training."""
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -7,40 +7,43 @@ from infonoise_ext.watch.plot import BLUE, GREY, ORANGE
 
 from .tasks import SCORES
 
-COLUMNS = 2
+COLUMNS = 3
 
 
 def figure_of(results: dict) -> Figure:
     groups = results["groups"]
     rows = -(-len(groups) // COLUMNS)
-    figure = Figure((9.0, 3.2 * rows), layout="constrained")
-    panels = figure.subplots(rows, COLUMNS, squeeze=False).flat
+    figure = Figure((11.0, 3.2 * rows), layout="constrained")
+    panels = list(figure.subplots(rows, COLUMNS, squeeze=False).flat)
     for axis, group in zip(panels, groups, strict=False):
         panel(axis, group)
-    for axis in list(panels)[len(groups) :]:
+    for axis in panels[len(groups) :]:
         axis.set_visible(False)
     return figure
 
 
 def panel(axis: Axes, group: dict) -> None:
-    arms = group["arms"]
+    """Differences are paired by seed; bars and the control's band are two standard errors."""
+    arms = {arm: found["to default"] for arm, found in group["arms"].items() if "to default" in found}
     sharpened = [(float(arm.split(":")[1]), found) for arm, found in arms.items() if arm.startswith("sharpened:")]
-    gamma, found = zip(*sorted(sharpened, key=lambda pair: pair[0]), strict=True)
-    axis.errorbar(gamma, [one["mean"] for one in found], [2 * (one["error"] or 0) for one in found],
-                  color=BLUE, marker="o", capsize=3, label="sharpened, ± 2 standard errors")  # fmt: skip
-    level(axis, arms["EDM"], "EDM's recipe", ORANGE)
-    level(axis, arms["default"], "today's default", "black")
+    sharpened.sort(key=lambda pair: pair[0])
+    gamma, height = [pair[0] for pair in sharpened], [pair[1]["mean"] for pair in sharpened]
+    bars = [2 * (pair[1]["error"] or 0) for pair in sharpened]
+    axis.axhline(0, color="black", lw=1)
+    axis.errorbar(gamma, height, bars, color=BLUE, marker="o", capsize=3, label="sharpened")
     if "control" in arms:
-        level(axis, arms["control"], "the same, another stream", GREY)
-    title, _, unit = SCORES[group["data"]][0].partition(": ")
-    axis.set(xscale="log", xlabel="γ", ylabel=unit.replace(", ", ",\n"), title=f"{title}, {group['steps']} steps")
+        middle, half = arms["control"]["mean"], 2 * (arms["control"]["error"] or 0)
+        axis.axhspan(middle - half, middle + half, color=GREY, alpha=0.3, lw=0, label="control")
+    edm, (low, high) = arms["EDM"]["mean"], axis.get_ylim()
+    axis.axhline(edm, color=ORANGE, ls="--", label=f"EDM's recipe: {edm:+.3f}")
+    if edm > 0:
+        axis.set_ylim(low, high)  # the line lies outside, and would flatten the rest
+    axis.set(
+        xscale="log",
+        xlabel="γ",
+        ylabel="score less the default's",
+        title=f"{SCORES[group['data']][0].partition(':')[0]}, {group['steps']} steps",
+    )
     axis.set_xticks(gamma, [f"{one:g}" for one in gamma])
     axis.minorticks_off()
     axis.legend(frameon=False, fontsize=7)
-
-
-def level(axis: Axes, found: dict, name: str, colour: str) -> None:
-    """A line at an arm's mean, with a band of two standard errors."""
-    axis.axhline(found["mean"], color=colour, lw=1.2, ls="--", label=name)
-    half = 2 * (found["error"] or 0)
-    axis.axhspan(found["mean"] - half, found["mean"] + half, color=colour, alpha=0.15, lw=0)

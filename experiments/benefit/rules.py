@@ -134,6 +134,17 @@ RULES: dict[str, Callable[..., Schedule]] = {
     "log-normal": log_normal,
     "sharpened": sharpened,
 }
+UNFLOORED = ("EDM", "EDM shifted", "log-uniform")
+
+
+def without_floor(arm: str, mean: float, std: float) -> tuple[float, float]:
+    """Mean and standard deviation of log sigma of what an arm draws beside the floor, from those with it."""
+    if arm.split(":")[0] in UNFLOORED:
+        return mean, std
+    low, high = math.log(SIGMA_MIN), math.log(SIGMA_MAX)
+    middle, square = (low + high) / 2, (low**2 + low * high + high**2) / 3  # of the log-uniform floor
+    own = (mean - FLOOR * middle) / (1 - FLOOR)
+    return own, math.sqrt(max(0.0, (mean**2 + std**2 - FLOOR * square) / (1 - FLOOR) - own**2))
 
 
 def schedule(arm: str, task: Task, stream: int) -> Schedule:

@@ -2,6 +2,7 @@
 
 from experiments.script import markdown
 
+from .rules import without_floor
 from .statistics import REFERENCES
 from .tasks import SCORES
 
@@ -25,7 +26,7 @@ def section(group: dict) -> str:
 
 
 def row(arm: str, found: dict, digits: int) -> list[str]:
-    own = "{:.2f} / {:.2f}".format(*found["log_sigma"])
+    own = "{:.2f} / {:.2f}".format(*without_floor(arm, *found["log_sigma"]))
     spread = "" if found["stream_sd"] is None else f"{found['stream_sd']:.{digits}f}"
     against = [effect(found.get(f"to {reference}"), digits) for reference in REFERENCES]
     steps = [found.get(f"fewer than {reference}") for reference in REFERENCES[::-1]]

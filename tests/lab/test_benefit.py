@@ -11,7 +11,7 @@ from support import generator
 import infonoise_ext as inx
 from experiments.benefit import data, mixture, networks, rules, runs, scores, statistics, tables
 from experiments.benefit.runs import Job
-from experiments.benefit.train import train
+from experiments.benefit.train import moments, train
 
 LOW, HIGH = rules.SIGMA_MIN, rules.SIGMA_MAX
 EDGES = torch.logspace(math.log10(LOW), math.log10(HIGH), 65, dtype=torch.float64)
@@ -101,6 +101,14 @@ def test_arms_have_the_names_of_the_plan():
     assert rules.schedule("EDM shifted", job, 0).density.mean == rules.schedule("EDM", job, 0).density.mean == -1.2
     with pytest.raises(KeyError):
         rules.schedule("nonsense", job, 0)
+
+
+def test_moments_without_the_floor():
+    narrow = inx.LogNormal(0.3, 0.4)
+    own, mixed = moments(narrow), moments(rules.floored(EDGES, narrow.mass(EDGES)))
+    assert mixed["std"] > 0.7
+    assert rules.without_floor("sharpened:1", **mixed) == pytest.approx((0.3, 0.4), abs=0.01)
+    assert rules.without_floor("EDM", **own) == pytest.approx((0.3, 0.4), abs=0.01)
 
 
 def test_runs_of_a_seed_differ_by_the_stream_alone():
