@@ -2,12 +2,13 @@
 
 from experiments.script import markdown
 
-from .rules import without_floor
+from .rules import RULES, without_floor
 from .statistics import REFERENCES
 from .tasks import SCORES
 
 HEADER = ["arm", "log σ", "score", "sd over streams", "against the default", "against EDM",
-          "times fewer steps than EDM, at ¼, ½, all of its run", "than the default", "runs"]  # fmt: skip
+          "times fewer steps than EDM, to its score at ¼, ½, all of its run",
+          "than the default, to its end", "runs"]  # fmt: skip
 
 
 def table(results: dict) -> str:
@@ -21,8 +22,14 @@ def table(results: dict) -> str:
 
 def section(group: dict) -> str:
     title, digits = SCORES[group["data"]]
-    rows = [row(arm, found, digits) for arm, found in group["arms"].items()]
+    rows = [row(arm, found, digits) for arm, found in sorted(group["arms"].items(), key=place)]
     return f"**{title}**, {group['steps']} steps.\n\n" + markdown(HEADER, rows)
+
+
+def place(named: tuple[str, dict]) -> tuple:
+    """An arm's place in a table: as `RULES` has its rule, then by its numbers."""
+    rule, *numbers = named[0].split(":")
+    return list(RULES).index(rule), [float(number) for number in numbers]
 
 
 def row(arm: str, found: dict, digits: int) -> list[str]:
