@@ -31,9 +31,9 @@ def full() -> list[Job]:
         *jobs("text", 1200, ("sharpened:0.5", "sharpened:2"), 0, 1, 2),
         *jobs("bits", 2000, BITS, 0, 1),
         *jobs("patches", 3000, PATCHES, 2),
-        *jobs("dna", 4000, LONGER, 0, 1),
+        *jobs("bits", 2000, BITS, 2),
         *jobs("dna", 2000, FIXED, 0, 1, 2),
-        *jobs("dna", 4000, LONGER, 2),
+        *jobs("dna", 4000, LONGER, 0, 1, 2),
     ]
 
 
