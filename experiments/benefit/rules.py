@@ -1,0 +1,157 @@
+"""The arms: schedules of the package, and the ones that are tried here."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+import infonoise_ext as inx
+from infonoise_ext.curves.density import Schedule
+
+from .tasks import Task
+
+SIGMA_MIN, SIGMA_MAX = 0.002, 80.0
+FLOOR = 0.05
+TOP = 3  # bins at the upper end whose mean error is the variance
+
+
+class Drawn(Schedule):
+    """A fixed density with random numbers of its own."""
+
+    def __init__(self, density: inx.Density, stream: int) -> None:
+        self.density, self.weight = density, density.weight
+        self.generator = torch.Generator().manual_seed(stream)
+
+    def table(self, group: int = 0) -> inx.Density:
+        return self.density
+
+    def sample(self, n: int, group: Tensor | None = None) -> Tensor:
+        return self.table(group).sample(n, generator=self.generator)
+
+
+class Redrawn(Drawn):
+    """The control: records by `InfoNoise` and draws from its very table, by another sampler and stream."""
+
+    def __init__(self, recorder: inx.InfoNoise, stream: int) -> None:
+        super().__init__(recorder.table(), stream)
+        self.recorder, self.weight, self.steps = recorder, recorder.weight, 0
+
+    def observe(self, sigma: Tensor, error: Tensor, mask: Tensor | None = None, group: Tensor | None = None) -> None:
+        self.recorder.observe(sigma, error, mask)
+
+    def step(self) -> None:
+        self.recorder.step()
+        self.steps += 1
+        due = self.steps % self.recorder.config.refresh_every == 0
+        if due and self.recorder.status == "active":
+            self.density = self.renewed()
+
+    def renewed(self) -> inx.Table:
+        return self.recorder.table()
+
+
+class Sharpened(Redrawn):
+    """Draws in proportion to learnable^gamma, mixed with a log-uniform floor.
+
+    Args:
+        recorder: learns the mmse, and serves its own table until the warm-up is over.
+        stream: seed of the draws.
+        gamma: 0 is the floor alone; the larger, the narrower.
+    """
+
+    def __init__(self, recorder: inx.InfoNoise, stream: int, gamma: float) -> None:
+        super().__init__(recorder, stream)
+        self.gamma = gamma
+
+    def renewed(self) -> inx.Table:
+        profile = self.recorder.profile()
+        return floored(profile.edges, learnable(profile.sigma, profile.rate) ** self.gamma)
+
+
+def learnable(sigma: Tensor, rate: Tensor) -> Tensor:
+    """r (1 - r) rho (1 - rho) at each level, from 0 to 1/16.
+
+    r = mmse / sigma^2 is the share of the noise's variance that no denoiser can take away, rho that share if the
+    elements were independent Gaussians of the data's variance S^2, which is the mmse at the top. An untrained
+    network has a large error, and must not starve its bin: r is at most rho.
+
+    Args:
+        sigma: [K] levels.
+        rate: [K] mmse / sigma^2, of an element.
+    """
+    variance = (rate * sigma.square())[-TOP:].mean()
+    rho = variance / (variance + sigma.square())
+    r = torch.minimum(rate, rho)
+    return r * (1 - r) * rho * (1 - rho)
+
+
+def floored(edges: Tensor, mass: Tensor) -> inx.Table:
+    """A table of that mass in bins uniform in log sigma, with the floor under it."""
+    return inx.Table.from_mass(edges, (1 - FLOOR) * mass / mass.sum() + FLOOR / len(mass))
+
+
+def sharpened(task: Task, stream: int, gamma: str) -> Schedule:
+    return Sharpened(recorder(task, stream), stream, float(gamma))
+
+
+def control(task: Task, stream: int) -> Schedule:
+    return Redrawn(recorder(task, stream), stream)
+
+
+def recorder(task: Task, stream: int) -> inx.InfoNoise:
+    """InfoNoise with the package's defaults."""
+    return inx.InfoNoise(SIGMA_MIN, SIGMA_MAX, weight=task.weight, seed=stream)
+
+
+def edm(task: Task, stream: int) -> Schedule:
+    """EDM's recipe, which was chosen for data of standard deviation 0.5."""
+    return Drawn(inx.LogNormal(-1.2, 1.2, inx.EDMWeight(task.std)), stream)
+
+
+def edm_shifted(task: Task, stream: int) -> Schedule:
+    """EDM's recipe moved to the standard deviation of the data."""
+    return Drawn(inx.LogNormal(-1.2 + math.log(task.std / 0.5), 1.2, inx.EDMWeight(task.std)), stream)
+
+
+def log_uniform(task: Task, stream: int) -> Schedule:
+    return Drawn(inx.LogUniform(SIGMA_MIN, SIGMA_MAX, task.weight), stream)
+
+
+def log_normal(task: Task, stream: int, mean: str, std: str) -> Schedule:
+    """One of a sweep by hand, over the same floor."""
+    edges = torch.logspace(math.log10(SIGMA_MIN), math.log10(SIGMA_MAX), 257, dtype=torch.float64)
+    table = floored(edges, inx.LogNormal(float(mean), float(std)).mass(edges))
+    return Drawn(inx.Table(table.edges, table.cdf, task.weight), stream)
+
+
+RULES: dict[str, Callable[..., Schedule]] = {
+    "default": recorder,
+    "control": control,
+    "EDM": edm,
+    "EDM shifted": edm_shifted,
+    "log-uniform": log_uniform,
+    "log-normal": log_normal,
+    "sharpened": sharpened,
+}
+UNFLOORED = ("EDM", "EDM shifted", "log-uniform")
+
+
+def without_floor(arm: str, mean: float, std: float) -> tuple[float, float]:
+    """Mean and standard deviation of log sigma of what an arm draws beside the floor, from those with it."""
+    if arm.split(":")[0] in UNFLOORED:
+        return mean, std
+    low, high = math.log(SIGMA_MIN), math.log(SIGMA_MAX)
+    middle, square = (low + high) / 2, (low**2 + low * high + high**2) / 3  # of the log-uniform floor
+    own = (mean - FLOOR * middle) / (1 - FLOOR)
+    return own, math.sqrt(max(0.0, (mean**2 + std**2 - FLOOR * square) / (1 - FLOOR) - own**2))
+
+
+def schedule(arm: str, task: Task, stream: int) -> Schedule:
+    """The schedule that an arm such as "default", "sharpened:3" or "log-normal:0.1:0.25" names.
+
+    Raises:
+        KeyError: its first word is not a key of `RULES`.
+    """
+    rule, *numbers = arm.split(":")
+    return RULES[rule](task, stream, *numbers)
