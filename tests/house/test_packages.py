@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from support import ROOT
-from support.cuda import assert_names_no_folder
+from support.builds import assert_names_no_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 TORCH = Path(torch.__file__).parent
