@@ -70,6 +70,7 @@ def fuzz_for(seconds):
     print(f"{seed - start} states from seed {start} on: no access out of bounds, nothing undefined")
 
 
+@pytest.mark.slow
 def test_compiled_ops_survive_any_state():
     """In a process of its own: a division by zero or a write far out would end it."""
     code = "from faults.test_hostile import fuzz; fuzz(0, 1500)"

@@ -75,6 +75,7 @@ def test_more_bins_than_buckets_are_merged_exactly():
     )  # float32 edges
 
 
+@pytest.mark.slow
 def test_wandb_run_gets_numbers_histogram_and_image(schedule, tmp_path, monkeypatch):
     wandb = pytest.importorskip("wandb")
     pytest.importorskip("matplotlib")

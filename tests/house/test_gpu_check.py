@@ -37,6 +37,7 @@ def rehearsed(tmp_path_factory):
     return json.loads(path.read_text())
 
 
+@pytest.mark.slow
 def test_every_case_runs(rehearsed):
     rows = rehearsed["rows"]
     assert not [row for row in rows if "error" in row or "left_out" in row]
@@ -130,6 +131,7 @@ def test_the_page_holds_the_newest_result(tmp_path):
     assert copy.read_text() == page.read_text(), "python -m benchmarks.gpu --fill docs/benchmarks.md"
 
 
+@pytest.mark.slow
 def test_without_a_device_nothing_is_measured(tmp_path):
     command = [sys.executable, "-m", "benchmarks.gpu", "--out", str(tmp_path)]
     result = subprocess.run(command, cwd=ROOT, env=HIDDEN, capture_output=True, text=True)

@@ -98,6 +98,7 @@ def test_documents_named_in_the_code_exist():
                     assert (ROOT / page).exists(), f"{path.relative_to(ROOT)} names {page}"
 
 
+@pytest.mark.slow
 def test_the_site_builds_without_a_warning():
     """`make docs`, which also finds broken anchors and names that mkdocstrings does not find."""
     pytest.importorskip("zensical")

@@ -67,6 +67,7 @@ def test_why_the_cuda_ops_cannot_serve(cuda, capability, reason, monkeypatch):
     assert library.why_no_cuda() == reason
 
 
+@pytest.mark.slow
 def test_a_library_that_is_none_is_said_once(tmp_path):
     result = run(tmp_path, "import infonoise_ext as inx; inx.InfoNoise().sample(3); inx.InfoNoise().sample(3)")
     assert result.returncode == 0, result.stderr
@@ -88,6 +89,7 @@ def test_a_missing_symbol_is_named(tmp_path):
     assert re.search("CPU tensors +eager torch: the C.. ops are not loaded", result.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "use", ["inx.InfoNoise()", "torch.ops.infonoise.bin_stats(torch.zeros(1, 4, 2), torch.zeros(1, 4).long())"]
 )
@@ -99,6 +101,7 @@ def test_compiled_refuses_to_fall_back(use, tmp_path):
     assert result.stderr.splitlines()[-1] == last
 
 
+@pytest.mark.slow
 def test_compiled_serves_where_the_library_loads():
     code = (
         "import torch, infonoise_ext as inx; from infonoise_ext.ops import registry as ops\n"
@@ -109,6 +112,7 @@ def test_compiled_serves_where_the_library_loads():
     assert result.stdout == "C++ tensor(True)\n", result.stderr
 
 
+@pytest.mark.slow
 def test_doctor_says_that_nothing_serves(tmp_path):
     result = run(tmp_path, "from infonoise_ext.doctor import report; print(report())", INFONOISE_BACKEND="compiled")
     assert re.search("CPU tensors +nothing: the C.. ops are not loaded", result.stdout), result.stderr

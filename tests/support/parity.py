@@ -36,10 +36,10 @@ def schedules(module, **options):
 
 
 def over(names, cases, slow_cases=None):
-    """Parametrize a test of `ways` over backends and cases; those of `SLOW` may take fewer."""
+    """Parametrize a test of `ways` over backends and cases; those of `SLOW` are marked and may take fewer."""
     parameters = []
     for backend in dict.fromkeys((*BACKENDS, *SLOW)):
-        marks = [pytest.mark.slow] if backend == "emulated" else []  # builds the emulator
+        marks = [pytest.mark.slow] if backend in SLOW else []
         chosen = cases if slow_cases is None or backend not in SLOW else slow_cases
         parameters += [pytest.param(backend, *case, marks=marks) for case in chosen]
     return pytest.mark.parametrize(f"backend {names}".split(), parameters)
