@@ -44,7 +44,7 @@ def test_cdf_and_pdf_match_scipy(density: Density, oracle, generator) -> None:
 
 
 @pytest.mark.parametrize(("density", "oracle"), CASES)
-def test_icdf_matches_scipy_to_float32_rounding(density: Density, oracle, generator) -> None:
+def test_level_matches_scipy_to_float32_rounding(density: Density, oracle, generator) -> None:
     """Icdf against scipy's ppf, into both tails; float32 in and out of the arithmetic."""
     u = torch.cat([_uniform((200,), generator), torch.tensor([1e-12, 1e-6, 1.0 - 1e-12])])
     sigma = density.level(u)
@@ -63,7 +63,7 @@ def test_limits_of_the_axis(density: Density, oracle) -> None:
 
 
 @pytest.mark.parametrize(("density", "oracle"), CASES)
-def test_bin_mass_is_the_mass_between_the_edges(density: Density, oracle) -> None:
+def test_mass_is_that_between_the_edges(density: Density, oracle) -> None:
     """Every bin against scipy's differences, the sum against the mass inside the grid."""
     edges = torch.linspace(math.log(0.0005), math.log(300.0), 101, dtype=torch.float64).exp()
     mass = density.mass(edges)
@@ -75,7 +75,7 @@ def test_bin_mass_is_the_mass_between_the_edges(density: Density, oracle) -> Non
 
 @pytest.mark.parametrize("tail", [-1.0, 1.0])
 @pytest.mark.parametrize(("density", "oracle"), SHAPED)
-def test_bin_mass_keeps_relative_accuracy_in_the_tails(density: Density, oracle, tail: float) -> None:
+def test_mass_keeps_relative_accuracy_in_the_tails(density: Density, oracle, tail: float) -> None:
     """Bins 3 to 36 standard deviations out against quadrature of the normal density."""
     z = tail * torch.linspace(3.0, 36.0, 67, dtype=torch.float64)
     z = z.sort().values
