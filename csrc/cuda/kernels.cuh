@@ -62,9 +62,7 @@ INX_KERNEL place_kernel(Rings rings, Tables t, Grid grid, const Params* params, 
   INX_SHARED(shared);
   const Tile tile = large_tile(rings, b, grid.bins, tiles, workers, shared);
   const int64_t g = blockIdx.x % rings.groups, index = blockIdx.x / rings.groups;
-  Header* header = header_of(shared);
-  if (threadIdx.x == 0) header->keeps = false;
-  __syncthreads();
+  bool keeps = false;
   for (int k = threadIdx.x; k < grid.bins; k += blockDim.x) {
     const int* column = tallies + g * tile.columns + k;
     const int64_t stride = rings.groups * tile.columns;
@@ -76,10 +74,10 @@ INX_KERNEL place_kernel(Rings rings, Tables t, Grid grid, const Params* params, 
     }
     const int kept = plan_bin(tile, rings, k, rings.count[g * grid.bins + k], total);
     tile.before()[k] = before;
-    if (before + column[index * stride] > PLANT(skipped_tile, kept, kept + 1)) header->keeps = true;
+    keeps = keeps || before + column[index * stride] > PLANT(skipped_tile, kept, kept + 1);
   }
-  __syncthreads();
-  if (header->keeps) {  // of a huge batch the last tiles alone fill the rings
+  if (__syncthreads_or(keeps)) {  // of a huge batch the last tiles alone fill the rings
+    Header* header = header_of(shared);
     tally_tile(tile, rings, grid, header, b, g);
     for (int k = threadIdx.x; k < grid.bins; k += blockDim.x) rank_workers(tile, k, tile.before()[k]);
     __syncthreads();

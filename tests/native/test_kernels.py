@@ -31,7 +31,7 @@ def test_launches(emulated, size, limits):
 def test_what_backward_computes_again_is_counted_and_not_recorded(emulated, groups, limits):
     g = generator(groups)
     expected = make_state(groups, bins=20, capacity=6)
-    ops = schedules(emulated, recomputed=True, **LIMITS[limits])
+    ops = schedules("emulated", emulated, recomputed=True, **LIMITS[limits])
     states = [copy_of(expected) for _ in ops]
     batch = batch_of(expected, 300, g)
     for op, state in zip(ops, states, strict=True):

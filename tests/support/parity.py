@@ -18,8 +18,9 @@ from . import (
     random_batch,
 )
 from .emulated import Emulated
+from .interpreted import Interpreted
 
-SLOW = ("triton", "emulated") if DEVICE == "cpu" else ()
+SLOW = ("triton", "emulated", "interpreted") if DEVICE == "cpu" else ()
 """Backends that run in an interpreter or an emulator here, and so take fewer cases."""
 SEEDS = (0, 1, 2, 3)
 LIMITS = {"one launch": {}, "three launches": {"one_launch": 200, "tile": 128}}
@@ -30,8 +31,10 @@ LARGE = () if DEVICE == "cpu" else (4096, 2**16, 2**16 + 1, 2**20)
 MOST = (2**23 + 3,) if LARGE else ()
 
 
-def schedules(module, **options):
-    """The emulated ops under four schedules."""
+def schedules(backend, module, **options):
+    """The emulated ops under four schedules; the interpreted under two, as it finds races under any."""
+    if backend == "interpreted":
+        return [Interpreted(module, seed, **options) for seed in SEEDS[::2]]
     return [Emulated(module, seed, **options) for seed in SEEDS]
 
 
