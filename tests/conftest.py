@@ -87,24 +87,27 @@ def emulated():
 
 @pytest.fixture(scope="session")
 def interpreter():
-    """The interpreter of PTX, and a function that loads the kernels, or those with planted bugs."""
+    """The interpreter of PTX, as a function of the CUDA sources to load, with planted bugs or without."""
     if shutil.which("nvcc") is None:
         pytest.skip("needs nvcc")
     module, texts, loaded = built("_interpreted")[0], functools.cache(ptx), []
 
-    def load(planted):
-        if loaded != [planted]:
-            module.load(texts(planted))
-            loaded[:] = [planted]
+    def load(*sources, planted=False):
+        if loaded != [sources, planted]:
+            module.load(texts(*sources, planted=planted))
+            loaded[:] = [sources, planted]
         return module
 
     return load
 
 
+KERNELS = ("csrc/cuda/ops.cu", "csrc/cuda/loss_ops.cu")
+
+
 @pytest.fixture
 def interpreted(interpreter):
     """What nvcc compiled of the CUDA kernels, on CPU tensors."""
-    return interpreter(False)
+    return interpreter(*KERNELS)
 
 
 @pytest.fixture
@@ -126,6 +129,6 @@ def planted(emulated):
 @pytest.fixture
 def planted_ptx(interpreter):
     """What nvcc compiled of the CUDA kernels with bugs; `plant(name)` wakes one."""
-    module = interpreter(True)
+    module = interpreter(*KERNELS, planted=True)
     yield module
     module.plant("")

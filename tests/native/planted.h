@@ -7,6 +7,9 @@
 
 namespace planted {
 
+#if defined(__CUDACC__)
+__host__ __device__
+#endif
 constexpr uint64_t hash_of(const char* name) {
   uint64_t hash = 0xCBF29CE484222325u;
   for (; *name; ++name) hash = (hash ^ uint64_t(*name)) * 0x100000001B3u;
@@ -16,7 +19,9 @@ constexpr uint64_t hash_of(const char* name) {
 }  // namespace planted
 
 #if defined(__CUDACC__)
-extern "C" __constant__ uint64_t planted_bug;
+extern "C" {
+__constant__ uint64_t planted_bug;
+}
 #define PLANT(name, right, wrong) \
   (planted_bug == std::integral_constant<uint64_t, planted::hash_of(#name)>::value ? (wrong) : (right))
 #endif

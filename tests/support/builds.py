@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import torch
@@ -33,25 +34,20 @@ def cuda_library():
     return cmake("cuda-test", ["_C"], "-DINFONOISE_CUDA=ON", CUDAARCHS="90-real") / "_C.abi3.so"
 
 
-def ptx(planted=False, arch="90"):
-    """What nvcc compiles of csrc/cuda for an architecture, as the library's build does; with bugs that a test can wake."""
-    build = ROOT / "build" / "ptx"
-    build.mkdir(parents=True, exist_ok=True)
+def ptx(*sources, planted=False):
+    """What nvcc compiles of sources for sm_90 with the library's options, as texts; with bugs that a test can wake."""
     include = ("-include", str(ROOT / "tests" / "native" / "planted.h")) if planted else ()
     command = [
-        "nvcc", "--ptx", f"-arch=compute_{arch}", "-std=c++17", "-O3", "-fmad=false", "-lineinfo", "-DUSE_CUDA",
+        "nvcc", "--ptx", "-arch=compute_90", "-std=c++17", "-O3", "-fmad=false", "-lineinfo", "-DUSE_CUDA",
         "-DTORCH_TARGET_VERSION=0x020a000000000000ULL", f"-I{ROOT / 'csrc'}",
         "-isystem", str(Path(torch.__file__).parent / "include"), *include,
     ]  # fmt: skip
-    outputs = []
-    for name in ("ops", "loss_ops"):
-        outputs.append(build / f"{name}{'-planted' * planted}-{arch}-{os.getpid()}.ptx")
-        source = ROOT / "csrc" / "cuda" / f"{name}.cu"
-        subprocess.run([*command, str(source), "-o", str(outputs[-1])], check=True, capture_output=True)
-    texts = [path.read_text() for path in outputs]
-    for path in outputs:
-        path.unlink()
-    return texts
+    with tempfile.TemporaryDirectory() as folder:
+        outputs = [Path(folder) / f"{i}.ptx" for i in range(len(sources))]
+        pairs = zip(sources, outputs, strict=True)
+        running = [subprocess.Popen([*command, ROOT / source, "-o", output]) for source, output in pairs]
+        assert [process.wait() for process in running] == [0] * len(running)
+        return [output.read_text() for output in outputs]
 
 
 def assert_names_no_folder(library, *folders):

@@ -80,7 +80,7 @@ class Loader {
     const bool filled = head.find('=') != std::string::npos;
     const Declared d = declared(head.substr(0, head.find('=')));
     if (head.find(".shared") != std::string::npos) {
-      shared_[d.name] = 0;
+      shared_[d.name] = -1;
     } else if (filled) {
       throw std::runtime_error("a module's variable with values is not interpreted: " + d.name);
     } else if (!program_.variables[d.name]) {

@@ -93,7 +93,7 @@ int Loader::operand(const std::string& s) {
     return preset(kNumber, reinterpret_cast<uint64_t>(program_.variables[s]->bytes.data()));
   if (!shared_.count(s)) throw std::runtime_error("no operand " + s);
   // The array of unknown size comes after the others, which a body declares first.
-  return preset(kSharedAddress, uint64_t(shared_[s] ? shared_[s] : aligned(function_->fixed_shared, 16)));
+  return preset(kSharedAddress, uint64_t(shared_[s] >= 0 ? shared_[s] : aligned(function_->fixed_shared, 16)));
 }
 
 void Loader::address(Instruction& i, std::string s) {
