@@ -76,7 +76,7 @@ docs: install
 	python scripts/site.py
 
 cuda-check: install
-	scripts/compile_cuda.sh
+	python scripts/compile_cuda.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info infonoise_ext/_C.abi3.so

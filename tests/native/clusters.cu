@@ -83,12 +83,11 @@ extern "C" __global__ void named_barriers(const int* x, int* out) {
     out[t] = __reduce_add_sync(0xFFFFFFFFu, x[t]);
     return;
   }
-  if (PLANT(half_a_warp, true, t % 32 < 16)) {
-    if (PLANT(too_few, false, true)) {
-      asm volatile("bar.sync 1, 64;" ::: "memory");
-    } else if (PLANT(no_wait, true, false)) {
-      asm volatile("bar.sync 1, 128;" ::: "memory");
-    }
+  if (PLANT(half_a_warp, false, t % 32 < 16)) return;
+  if (PLANT(too_few, false, true)) {
+    asm volatile("bar.sync 1, 64;" ::: "memory");
+  } else if (PLANT(no_wait, true, false)) {
+    asm volatile("bar.sync 1, 128;" ::: "memory");
   }
   out[t] = box[t - 64 + PLANT(nobody_wrote, 0, 32)];
 }
@@ -97,5 +96,5 @@ extern "C" __global__ void copies(const int* x, int* out) {
   const unsigned i = threadIdx.x + PLANT(beyond, 0, 1);
   const auto* pairs = reinterpret_cast<const int2*>(x + PLANT(misaligned, 0, 1));
   const int2 pair = pairs[threadIdx.x % 16];
-  out[i] = pair.x + pair.y + int(__ballot_sync(0xFFFFFFFFu, x[threadIdx.x] > 0));
+  out[i] = pair.x + pair.y + int(__ballot_sync(0xFFFFFFFFu, x[threadIdx.x] > 50));
 }
