@@ -98,3 +98,10 @@ extern "C" __global__ void copies(const int* x, int* out) {
   const int2 pair = pairs[threadIdx.x % 16];
   out[i] = pair.x + pair.y + int(__ballot_sync(0xFFFFFFFFu, x[threadIdx.x] > 50));
 }
+
+// A chain of additions, each of which waits for the one before.
+extern "C" __global__ void chain(double* x, int n) {
+  double sum = 0;
+  for (int i = 0; i < n; ++i) sum += x[0];
+  x[1] = sum;
+}

@@ -10,7 +10,7 @@ namespace planted {
 #if defined(__CUDACC__)
 __host__ __device__
 #endif
-constexpr uint64_t hash_of(const char* name) {
+    constexpr uint64_t hash_of(const char* name) {
   uint64_t hash = 0xCBF29CE484222325u;
   for (; *name; ++name) hash = (hash ^ uint64_t(*name)) * 0x100000001B3u;
   return hash;

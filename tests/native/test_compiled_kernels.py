@@ -153,3 +153,40 @@ def test_clusters_named_barriers_and_fences(interpreter, kernel, cluster, bug, m
     launch()
     wanted = WANTED[kernel](x, x.view(-1, cluster, threads)).flatten()
     assert torch.equal(out.view(-1)[: wanted.numel()], wanted.int())
+
+
+def costs_of(module, launch):
+    """What the model says of the kernels that `launch` runs."""
+    module.watch(False)
+    module.measure(True)
+    try:
+        launch()
+        return next(iter(module.costs().values()))
+    finally:
+        module.measure(False)
+        module.watch(True)
+
+
+def test_a_chain_is_as_long_as_its_additions(interpreter):
+    """One warp: each addition of two doubles takes 8 cycles, so does the model's; loop and loads hide behind it."""
+    module, x = interpreter("tests/native/clusters.cu"), torch.tensor([0.5, 0.0], dtype=torch.float64)
+
+    def run(n):
+        module.name(x.data_ptr(), 16)
+        module.launch("chain", 1, 32, 1, 0, 0, [struct.pack("P", x.data_ptr()), struct.pack("i", n)])
+        module.forget()
+
+    short, long = (costs_of(module, lambda n=n: run(n)) for n in (400, 800))
+    assert x[1] == 400
+    assert 8 * 400 <= long["cycles"] - short["cycles"] <= 9 * 400
+
+
+def test_counts_of_a_step_are_those_of_its_source(interpreted):
+    """Of 16 warps at 512 samples: each comes to every barrier, and matches four strips of which it has one, twice."""
+    state = make_state(bins=64, capacity=16, warmup=100)
+    op, batch = Interpreted(interpreted, threads=512), batch_of(state, 512, generator(1))
+    cost = costs_of(interpreted, lambda: call(op, "advance_", state, *batch, 512, None))
+    counts = [counts for _, counts in cost["intervals"]]
+    assert all(c["barrier"] == 16 for c in counts[:-1])
+    assert "barrier" not in counts[-1]
+    assert sum(c.get("match", 0) for c in counts) == 16 * 4 * 2
