@@ -36,6 +36,7 @@ ANCHORS = {
 
 
 def cuobjdump():
+    """Where it lies."""
     found = [shutil.which("cuobjdump")]
     try:
         import triton
@@ -70,6 +71,7 @@ def compiled(architectures, folder):
 
 
 def kernel_of(name):
+    """Its name in the source."""
     return re.search(r"\d([a-z_]+_kernel)", name)[1]
 
 
@@ -115,6 +117,7 @@ def over(found, budget):
 
 
 def main():
+    """Compile, print, judge; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("architectures", nargs="*", default=ARCHITECTURES)
     parser.add_argument("--accept", action="store_true", help="make today's values the budgets")

@@ -1,4 +1,5 @@
-// Kernels that the product does not have: what the interpreter must know of clusters, named barriers, atomics and fences.
+// Kernels that the product does not have: what the interpreter must know of clusters, named barriers, atomics and
+// fences.
 #include "planted.h"
 
 namespace {

@@ -2,8 +2,8 @@
 
     python tests/native/kernel_costs.py --save before.json      # in one checkout
     python tests/native/kernel_costs.py --against before.json   # in another: ratios, after over before
-    python tests/native/kernel_costs.py --intervals             # classes of instructions between barriers of the block
-    python tests/native/kernel_costs.py --fill                  # the table of docs/benchmarks.md, and the numbers below
+    python tests/native/kernel_costs.py --intervals             # instructions between barriers of the block
+    python tests/native/kernel_costs.py --fill                  # the table of docs/benchmarks.md, and these numbers
     python tests/native/kernel_costs.py --against benchmarks/results/kernels.json
 
 Counts are of PTX, by the interpreter of `tests/native/ptx`; its `cost.h` says what the model knows and what it does not.
@@ -130,7 +130,7 @@ def reached(work, row):
 def table(rows):
     """Of docs/benchmarks.md."""
     lines = [
-        "Model, not measured: no GPU has run these kernels. PTX of sm_90, K = 128 and C = 256 where a row says nothing.",
+        "Model, not measured: no GPU has run these kernels. PTX of sm_90; K = 128, C = 256 where a row says nothing.",
         "",
         "| work | warp instructions | launches | model, µs | model, as the goal | goal |",
         "|---|---|---|---|---|---|",
