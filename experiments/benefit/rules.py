@@ -76,8 +76,8 @@ class Sharpened(Redrawn):
 class Narrowed(Sharpened):
     """`Sharpened`, of an exponent that it reads off the width of the window.
 
-    The window, learnable^(1/2), has variance W in log sigma. What is learned at one level serves those within
-    `reach` of it, so the draws need the variance W - reach^2 alone; learnable^gamma has W / (2 gamma).
+    The window's root has twice its variance W in log sigma. What is learned at one level serves those within
+    `reach` of it, so the draws need the variance 2 W - reach^2 alone; the window to the power gamma has W / gamma.
 
     Args:
         recorder: see `Sharpened`.
@@ -92,8 +92,8 @@ class Narrowed(Sharpened):
 
     def renewed(self) -> inx.Table:
         profile = self.recorder.profile()
-        window = variance(profile.sigma.log(), learnable(profile.sigma, profile.rate).sqrt())
-        self.gamma = window / (2 * max(window - self.reach**2, NARROWEST**2))
+        window = variance(profile.sigma.log(), learnable(profile.sigma, profile.rate))
+        self.gamma = window / max(2 * window - self.reach**2, NARROWEST**2)
         return super().renewed()
 
 
