@@ -63,7 +63,8 @@ STATS = ("pivot", "kept", "variance", "sharpness", "information", "drift")
 MOMENTS = ("count", "rest", "largest")
 STATUSES = ("warm-up", "waiting for losses", "active", "degenerate profile kept out")
 PIVOT_RULES = ("fixed", "onset", "power_law")
-SIGNALS = ("learnable", "entropy", "rescaled", "mmse", "length")
+CURVES = ("entropy", "rescaled", "mmse", "length")
+SIGNALS = ("learnable", *CURVES)
 
 
 class Layout(NamedTuple):

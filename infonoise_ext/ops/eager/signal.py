@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..schemas import NARROWEST, SAME_RATE, SIGNALS, TINY
+from ..schemas import CURVES, NARROWEST, SAME_RATE, TINY
 from .common import param, row
 
 
@@ -48,7 +48,7 @@ def learnable(q: Tensor, power: Tensor, sigma: Tensor, weight: Tensor, variance:
 
 
 def curve(name: str, rho: Tensor, sigma: Tensor, width: Tensor) -> Tensor:
-    """The signal of this name but "learnable", of entropy rates [..., K]: rho, rho sigma, the rise of mmse or its root."""
+    """A signal of `CURVES`, of entropy rates [..., K]: rho, rho sigma, the rise of mmse, or its root."""
     if name == "entropy":
         return rho
     if name == "rescaled":
@@ -66,7 +66,7 @@ def signal(rho: Tensor, variance: Tensor, grid: Tensor, params: Tensor) -> tuple
     q = window(rho, sigma, variance)
     power = sharpness(q, width, param(params, "reach"))
     first = learnable(q, power, sigma, row(grid, "weight"), variance)
-    others = [curve(name, rho, sigma, width) for name in SIGNALS[1:]]
+    others = [curve(name, rho, sigma, width) for name in CURVES]
     which = param(params, "signal").long().view(1)
     chosen = torch.stack((first, *others)).index_select(0, which).squeeze(0)
     return chosen, torch.where(which == 0, power, 1.0)
