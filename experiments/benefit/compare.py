@@ -1,10 +1,11 @@
 """Does it pay to sample a narrow band of noise levels? Tables in docs/research/rule.md.
 
-python -m experiments.benefit.compare [--short] [--out FILE] [--processes N]
+python -m experiments.benefit.compare [--short | --wider] [--out FILE] [--processes N]
 
 Arms that share network, data and noise are trained on four data sets, with several random streams of the schedule.
 Each run that ends adds a line to FILE.jsonl, and a run that has its line is not trained again: a comparison goes on
-where it was stopped, and starts anew where the file is removed. --short starts anew, and takes half a minute.
+where it was stopped, and starts anew where the file is removed. --short starts anew, and takes half a minute; --wider
+adds the data of `wider`, and its arms.
 """
 
 import argparse
@@ -28,7 +29,7 @@ def main(argv: list[str] | None = None) -> None:
     lines = options.out.with_suffix(".jsonl")
     if options.short:
         lines.unlink(missing_ok=True)
-    jobs = plan.short() if options.short else plan.full()
+    jobs = (plan.short if options.short else plan.wider if options.wider else plan.full)()
     runs = finished(lines) if options.report else run_all(jobs, lines, options.processes)
     results = report(runs)
     options.out.write_text(written(results))
@@ -39,11 +40,14 @@ def main(argv: list[str] | None = None) -> None:
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--short", action="store_true", help="six short runs, into files of their own")
+    parser.add_argument("--wider", action="store_true", help="further data and arms, into files of their own")
     parser.add_argument("--report", action="store_true", help="train nothing: tables and figure of the finished runs")
     parser.add_argument("--processes", type=int, default=1, help="runs at a time (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="the JSON file; lines and figure go beside it")
     options = parser.parse_args(argv)
-    options.out = options.out or RESULTS / f"benefit{'_short' if options.short else ''}.json"
+    options.out = (
+        options.out or RESULTS / f"benefit{'_short' if options.short else '_wider' if options.wider else ''}.json"
+    )
     return options
 
 

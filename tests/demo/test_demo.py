@@ -144,7 +144,7 @@ def test_importance_weights_leave_the_objective_alone():
     for test_function in (torch.ones_like, torch.square, torch.cos):
         value = test_function(edges.float())
         sampled = (schedule.probability * schedule.weight(edges.float()) * value).sum()
-        plain = (schedule.likelihood_weight(edges.float()) * value).double().mean()
+        plain = (schedule.base_weight(edges.float()) * value).double().mean()
         torch.testing.assert_close(sampled, plain, rtol=1e-5, atol=0)
     counts = torch.bincount(schedule.bins(schedule.sample(100_000)), minlength=20)
     expected = 100_000 * schedule.probability
@@ -157,7 +157,7 @@ def test_importance_probability_is_the_root_mean_square():
     schedule = arms.SecondMoment(bins=2, history=2, uniform=0.0)
     middle = torch.tensor([0.01, 10.0])
     for error in ([3.0, 5.0], [3.0, 500.0], [4.0, 100.0], [0.0, 700.0]):
-        schedule.observe(middle, torch.tensor(error) / schedule.likelihood_weight(middle))
+        schedule.observe(middle, torch.tensor(error) / schedule.base_weight(middle))
         schedule.step()
     root = torch.tensor([8.0, 250_000.0]).sqrt().double()
     torch.testing.assert_close(schedule.probability, root / root.sum())
