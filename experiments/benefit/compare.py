@@ -17,8 +17,9 @@ import torch
 from experiments.script import RESULTS, written
 
 from . import plan
+from .debian import missing
 from .figure import figure_of
-from .runs import finished, run_all
+from .runs import Job, finished, run_all
 from .statistics import summary
 from .tables import table
 
@@ -30,7 +31,7 @@ def main(argv: list[str] | None = None) -> None:
     if options.short:
         lines.unlink(missing_ok=True)
     jobs = (plan.short if options.short else plan.wider if options.wider else plan.full)()
-    runs = finished(lines) if options.report else run_all(jobs, lines, options.processes)
+    runs = finished(lines) if options.report else run_all(obtainable(jobs), lines, options.processes)
     results = report(runs)
     options.out.write_text(written(results))
     figure_of(results).savefig(options.out.with_suffix(".png"), dpi=100, pil_kwargs={"optimize": True})
@@ -45,10 +46,18 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--processes", type=int, default=1, help="runs at a time (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="the JSON file; lines and figure go beside it")
     options = parser.parse_args(argv)
-    options.out = (
-        options.out or RESULTS / f"benefit{'_short' if options.short else '_wider' if options.wider else ''}.json"
-    )
+    form = "_short" if options.short else "_wider" if options.wider else ""
+    options.out = options.out or RESULTS / f"benefit{form}.json"
     return options
+
+
+def obtainable(jobs: list[Job]) -> list[Job]:
+    """Jobs whose data are here; of the others it prints what they need."""
+    trouble = {data: missing(data.partition("/")[0]) for data in dict.fromkeys(job.data for job in jobs)}
+    for data, reason in trouble.items():
+        if reason:
+            print(f"skipped: {data}, as {reason}")
+    return [job for job in jobs if not trouble[job.data]]
 
 
 def report(runs: list[dict]) -> dict:

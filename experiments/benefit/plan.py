@@ -64,9 +64,9 @@ def wider() -> list[Job]:
         for data, steps in LETTERS.items():
             found += jobs(data, steps, BY_ENTROPY, seed)
         found += jobs("genome", 2000, (*ARMS, *SHIFTED), seed)
-        found += jobs("dna", 2000, ("second moment", "logit-normal"), seed)
-        found += jobs("text", 1200, ("second moment", "logit-normal", "EDM shifted"), seed)
-        found += jobs("patches", 3000, ("second moment", "logit-normal"), seed)
+        found += jobs("patches", 3000, (*ARMS, "logit-normal"), seed)
+        for data, steps in {"dna": 2000, "text": 1200}.items():
+            found += jobs(data, steps, (*ARMS, *SHIFTED), seed)
     for data, steps in {"dna": 2000, "text": 1200, "genome": 2000}.items():
         found += sweep(data, "codes", steps, CHECKPOINTS[data])
     for data, steps in {"patches": 3000, "ks": 2500, "fashion": 2500}.items():

@@ -34,7 +34,7 @@ def further(arms: dict[str, dict], names: list[str]) -> str:
         [label(arm), *(f"{with_error(found[name], 3)} ({times(found[name]['ratio'])})" for name in names)]
         for arm, found in sorted(arms.items(), key=place)
     ]
-    return markdown(["arm", *(name.replace("_", " ") for name in names)], rows)
+    return markdown(["arm (in brackets times EDM's)", *(name.replace("_", " ") for name in names)], rows)
 
 
 def place(named: tuple[str, dict]) -> tuple:

@@ -225,3 +225,12 @@ def test_bad_options_are_refused(bad, capsys):
     with pytest.raises(SystemExit):
         demo.main([bad, "0"])
     assert bad in capsys.readouterr().err
+
+
+def test_importance_sampling_of_another_range_and_objective():
+    schedule = arms.SecondMoment(bins=2, history=1, uniform=0.0, sigma_min=0.1, sigma_max=10.0, base=torch.square)
+    torch.testing.assert_close(schedule.table().edges, torch.tensor([0.1, 1.0, 10.0], dtype=torch.float64))
+    schedule.observe(torch.tensor([0.5, 2.0]), torch.tensor([4.0, 0.75]))
+    schedule.step()
+    torch.testing.assert_close(schedule.probability, torch.tensor([0.25, 0.75], dtype=torch.float64))
+    torch.testing.assert_close(schedule.weight(torch.tensor([0.5, 2.0])), torch.tensor([0.5, 4.0 / 1.5]))

@@ -9,9 +9,10 @@ import torch
 from support import generator
 
 import infonoise_ext as inx
-from experiments.benefit import debian, plan, rules, samples, statistics, sweep, tables, tasks, vectors, wider
+from experiments.benefit import compare, debian, plan, rules, samples, statistics, sweep, tables, tasks, vectors, wider
 from experiments.benefit.data import Text
 from experiments.benefit.embeddings import EmbeddedBound, EmbeddedText, OneHotText, cross_entropy_step
+from experiments.benefit.runs import Job
 from infonoise_ext.curves.density import Schedule
 from infonoise_ext.demo.train import train_step
 
@@ -102,16 +103,20 @@ def test_error_under_edms_weight_of_the_linear_denoiser():
     assert score == pytest.approx(math.log(24 / 0.04), rel=0.02)
 
 
-def test_files_of_debian(tmp_path, monkeypatch):
+def test_files_of_debian(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(debian, "ROOTS", [tmp_path])
     with pytest.raises(FileNotFoundError, match="the Debian package sibelia-examples is missing: apt-get install"):
         debian.genome()
     with pytest.raises(FileNotFoundError, match="dataset-fashion-mnist"):
         debian.fashion("train")
+    jobs = [Job(data, "EDM", 1, 0, 0, 1) for data in ("dna", "genome", "fashion/decay")]
+    assert compare.obtainable(jobs) == jobs[:1]
+    assert "skipped: fashion/decay, as the Debian package dataset-fashion-mnist" in capsys.readouterr().out
     path = tmp_path / debian.GENOME
     path.parent.mkdir(parents=True)
     path.write_bytes(gzip.compress(b">first strain, A\nACGTN\nacgtT\n>second\nGGGG\n"))
     found = debian.genome()
+    assert compare.obtainable(jobs) == jobs[:2]
     assert torch.cat((found.train, found.held_out)).tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 3]
     folder = tmp_path / debian.FASHION
     folder.mkdir(parents=True)
