@@ -18,7 +18,7 @@ STREAMS = ("default", "sharpened:1", "sharpened:3", "control")
 
 def jobs(data: str, steps: int, arms: tuple[str, ...], *seeds: int, stream: int = 0) -> list[Job]:
     """Every arm of one seed before the next."""
-    return [Job(data, arm, steps, seed, stream, CHECKPOINTS[data]) for seed in seeds for arm in arms]
+    return [Job(data, arm, steps, seed, stream, CHECKPOINTS[data.split("/")[0]]) for seed in seeds for arm in arms]
 
 
 def full() -> list[Job]:

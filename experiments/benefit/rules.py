@@ -15,6 +15,7 @@ from .tasks import Task
 
 SIGMA_MIN, SIGMA_MAX = 0.002, 80.0
 FLOOR = 0.05
+NARROWEST = 0.25  # standard deviation in log sigma below which nothing was gained
 TOP = 3  # bins at the upper end whose mean error is the variance
 
 
@@ -79,15 +80,48 @@ class Sharpened(Redrawn):
         recorder: learns the mmse, and serves its own table until the warm-up is over.
         stream: seed of the draws.
         gamma: 0 is the floor alone; the larger, the narrower.
+        divided: power to which the density is divided by the loss weight, as a multiple of EDM's weight.
     """
 
-    def __init__(self, recorder: inx.InfoNoise, stream: int, gamma: float) -> None:
+    def __init__(self, recorder: inx.InfoNoise, stream: int, gamma: float, divided: float = 0.0) -> None:
         super().__init__(recorder, stream)
-        self.gamma = gamma
+        self.gamma, self.divided = gamma, divided
 
     def renewed(self) -> inx.Table:
         profile = self.recorder.profile()
-        return floored(profile.edges, learnable(profile.sigma, profile.rate) ** self.gamma)
+        sigma, variance = profile.sigma, (profile.rate * profile.sigma.square())[-TOP:].mean()
+        weight = self.recorder.weight(sigma) / (1 / sigma.square() + 1 / variance)
+        return floored(profile.edges, learnable(sigma, profile.rate) ** self.gamma * weight**-self.divided)
+
+
+class Narrowed(Sharpened):
+    """`Sharpened`, of an exponent that it reads off the width of the window.
+
+    The window's root has twice its variance W in log sigma. What is learned at one level serves those within
+    `reach` of it, so the draws need the variance 2 W - reach^2 alone; the window to the power gamma has W / gamma.
+
+    Args:
+        recorder: see `Sharpened`.
+        stream: seed of the draws.
+        reach: in log sigma.
+        divided: see `Sharpened`.
+    """
+
+    def __init__(self, recorder: inx.InfoNoise, stream: int, reach: float, divided: float = 0.0) -> None:
+        super().__init__(recorder, stream, 0.5, divided)
+        self.reach = reach
+
+    def renewed(self) -> inx.Table:
+        profile = self.recorder.profile()
+        window = variance(profile.sigma.log(), learnable(profile.sigma, profile.rate))
+        self.gamma = window / max(2 * window - self.reach**2, NARROWEST**2)
+        return super().renewed()
+
+
+def variance(x: Tensor, mass: Tensor) -> float:
+    """Of x under a mass of any total."""
+    share = mass / mass.sum()
+    return float(share @ (x - share @ x).square())
 
 
 def learnable(sigma: Tensor, rate: Tensor) -> Tensor:
@@ -112,8 +146,12 @@ def floored(edges: Tensor, mass: Tensor) -> inx.Table:
     return inx.Table.from_mass(edges, (1 - FLOOR) * mass / mass.sum() + FLOOR / len(mass))
 
 
-def sharpened(task: Task, stream: int, gamma: str) -> Schedule:
-    return Sharpened(recorder(task, stream), stream, float(gamma))
+def sharpened(task: Task, stream: int, gamma: str, divided: str = "0") -> Schedule:
+    return Sharpened(recorder(task, stream), stream, float(gamma), float(divided))
+
+
+def narrowed(task: Task, stream: int, reach: str, divided: str = "0") -> Schedule:
+    return Narrowed(recorder(task, stream), stream, float(reach), float(divided))
 
 
 def control(task: Task, stream: int) -> Schedule:
@@ -176,6 +214,7 @@ RULES: dict[str, Callable[..., Schedule]] = {
     "CDCD": cdcd,
     "log-normal": log_normal,
     "sharpened": sharpened,
+    "narrowed": narrowed,
 }
 UNFLOORED = ("EDM", "EDM shifted", "log-uniform", "logit-normal", "second moment")
 

@@ -1,7 +1,7 @@
 """What is trained: data, network, optimiser's numbers, and how a denoiser is judged."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 
 import torch
@@ -37,7 +37,8 @@ class Task:
         step: one optimizer step, of (network, optimizer, schedule, clean samples, noise).
         extra: (seed, denoiser) -> further scores by name, taken at the end of a run.
         batch: samples of a step.
-        rate: of learning, constant.
+        rate: of learning.
+        decays: whether the rate falls to 0 along a cosine; else it is constant.
     """
 
     sample: Callable[[int, torch.Generator], Tensor]
@@ -49,6 +50,7 @@ class Task:
     extra: Callable[[int, nn.Module], dict[str, float]] | None = None
     batch: int = 128
     rate: float = 1e-3
+    decays: bool = False
 
 
 # Key -> what the score is, and with how many digits it is told.
@@ -73,14 +75,55 @@ SCORES: dict[str, tuple[str, int]] = {
 
 @cache
 def task(name: str) -> Task:
-    """The task of this name, made once in a process.
+    """The task of a name such as "dna", or "dna/wide/decay" with variants; made once in a process.
 
     Raises:
-        KeyError: not a key of `SCORES`.
+        KeyError: it does not begin with a key of `SCORES`, or goes on with what is no key of `VARIANTS`.
     """
     from .wider import TASKS  # made of what is defined here
 
-    return ({"dna": dna_task, "text": text_task, "bits": bits_task, "patches": patches_task} | TASKS)[name]()
+    data, *variants = name.split("/")
+    made = ({"dna": dna_task, "text": text_task, "bits": bits_task, "patches": patches_task} | TASKS)[data]()
+    for variant in variants:
+        made = VARIANTS[variant](made)
+    return made
+
+
+def edm_weighted(made: Task) -> Task:
+    """EDM's loss weight, whatever the network."""
+    return replace(made, weight=inx.EDMWeight(made.std))
+
+
+def headless(made: Task) -> Task:
+    """Codes without the head that knows their own evidence: EDM's preconditioning, of the data's deviation."""
+    dim = made.sample(1, torch.Generator()).shape[1]
+    return replace(made, network=lambda: ResidualMLP(torch.zeros(dim), made.std, hidden=192, embedding=128))
+
+
+def wide(made: Task) -> Task:
+    """A network of twice the width."""
+    network = made.network
+
+    def wider() -> nn.Module:
+        small = network()
+        if isinstance(small, ResidualMLP):
+            return ResidualMLP(small.mean, small.std, hidden=2 * small.enter.out_features)
+        if isinstance(small, TextConvolutions):
+            return type(small)(small.size, width=2 * small.enter.out_features)
+        return type(small)(small.enter.in_features, 2 * small.enter.out_features)
+
+    return replace(made, network=wider)
+
+
+VARIANTS: dict[str, Callable[[Task], Task]] = {
+    "edm": edm_weighted,
+    "epsilon": lambda made: replace(made, weight=lambda sigma: sigma**-2),
+    "unit": lambda made: replace(made, weight=None),
+    "headless": headless,
+    "wide": wide,
+    "decay": lambda made: replace(made, decays=True),
+    "small-batch": lambda made: replace(made, batch=made.batch // 4),
+}
 
 
 def dna_task() -> Task:

@@ -4,6 +4,7 @@ import time
 
 import torch
 from torch import Tensor
+from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.optim.swa_utils import AveragedModel
 
 from infonoise_ext.demo.bound import log_grid
@@ -20,7 +21,7 @@ def train(data: str, arm: str, steps: int, seed: int, stream: int, checkpoints: 
     random numbers of the schedule depend on the stream too.
 
     Args:
-        data: key of `tasks.SCORES`.
+        data: see `tasks.task`.
         arm: see `rules.schedule`.
         steps: optimizer steps.
         seed: of network, data, noise and held-out set.
@@ -38,6 +39,7 @@ def train(data: str, arm: str, steps: int, seed: int, stream: int, checkpoints: 
     net = job.network()
     averaged = AveragedModel(net, multi_avg_fn=moving_averages)
     optimizer = torch.optim.Adam(net.parameters(), lr=job.rate, fused=True)
+    decay = CosineAnnealingLR(optimizer, steps) if job.decays else None
     clean = torch.Generator().manual_seed(1000 + seed)
     noise = torch.Generator().manual_seed(2000 + seed)
     arranged = schedule(arm, job, 10_000 + 100 * stream + seed)
@@ -48,6 +50,8 @@ def train(data: str, arm: str, steps: int, seed: int, stream: int, checkpoints: 
         x = job.sample(job.batch, clean)
         job.step(net, optimizer, arranged, x, torch.randn(x.shape, generator=noise))
         averaged.update_parameters(net)
+        if decay is not None:
+            decay.step()
         if step in scored:
             curve["step"].append(step)
             curve["score"].append(score(averaged))
