@@ -8,6 +8,8 @@ from torch import Tensor
 
 import infonoise_ext as inx
 from infonoise_ext.curves.density import Schedule
+from infonoise_ext.demo.arms import SecondMoment
+from infonoise_ext.demo.train import train_step
 
 from .tasks import Task
 
@@ -29,6 +31,25 @@ class Drawn(Schedule):
 
     def sample(self, n: int, group: Tensor | None = None) -> Tensor:
         return self.table(group).sample(n, generator=self.generator)
+
+
+class Followed(Drawn):
+    """A schedule that learns, drawn from with random numbers of its own."""
+
+    def __init__(self, schedule: Schedule, stream: int) -> None:
+        super().__init__(schedule.table(), stream)
+        self.schedule, self.weight = schedule, schedule.weight
+
+    def observe(self, sigma: Tensor, error: Tensor, mask: Tensor | None = None, group: Tensor | None = None) -> None:
+        self.schedule.observe(sigma, error)
+
+    def step(self) -> None:
+        self.schedule.step()
+        self.density = self.schedule.table()
+
+
+class OfCrossEntropy(inx.InfoNoise):
+    """Is to be told the cross-entropy of a sample in place of its squared error."""
 
 
 class Redrawn(Drawn):
@@ -163,17 +184,39 @@ def log_normal(task: Task, stream: int, mean: str, std: str) -> Schedule:
     return Drawn(inx.Table(table.edges, table.cdf, task.weight), stream)
 
 
+def logit_normal(task: Task, stream: int) -> Schedule:
+    """SD3's logit-normal of the flow time sigma / (std + sigma)."""
+    return Drawn(inx.LogitNormal(0.0, 1.0, shift=task.std, weight=task.weight), stream)
+
+
+def second_moment(task: Task, stream: int) -> Schedule:
+    """Importance sampling of what the score measures: log-uniform, with the loss weight or else the likelihood's."""
+    if task.step is not train_step:
+        raise ValueError("second moment is for squared errors, but the task is trained by cross-entropy")
+    return Followed(SecondMoment(sigma_min=SIGMA_MIN, sigma_max=SIGMA_MAX, base=task.weight), stream)
+
+
+def cdcd(task: Task, stream: int) -> Schedule:
+    """CDCD's time warping (arXiv 2211.15089): density in proportion to the slope of the cross-entropy in log sigma."""
+    if task.step is train_step:
+        raise ValueError("CDCD is for cross-entropies, but the task is trained by squared errors")
+    return OfCrossEntropy(SIGMA_MIN, SIGMA_MAX, signal="mmse", seed=stream)
+
+
 RULES: dict[str, Callable[..., Schedule]] = {
     "default": recorder,
     "control": control,
     "EDM": edm,
     "EDM shifted": edm_shifted,
     "log-uniform": log_uniform,
+    "logit-normal": logit_normal,
+    "second moment": second_moment,
+    "CDCD": cdcd,
     "log-normal": log_normal,
     "sharpened": sharpened,
     "narrowed": narrowed,
 }
-UNFLOORED = ("EDM", "EDM shifted", "log-uniform")
+UNFLOORED = ("EDM", "EDM shifted", "log-uniform", "logit-normal", "second moment")
 
 
 def without_floor(arm: str, mean: float, std: float) -> tuple[float, float]:

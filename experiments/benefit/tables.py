@@ -23,7 +23,18 @@ def table(results: dict) -> str:
 def section(group: dict) -> str:
     title, digits = SCORES[group["data"]]
     rows = [row(arm, found, digits) for arm, found in sorted(group["arms"].items(), key=place)]
-    return f"**{title}**, {group['steps']} steps.\n\n" + markdown(HEADER, rows)
+    main = f"**{title}**, {group['steps']} steps.\n\n" + markdown(HEADER, rows)
+    names = list(next(iter(group.get("extra", {}).values()), {}))
+    return f"{main}\n\n{further(group['extra'], names)}" if names else main
+
+
+def further(arms: dict[str, dict], names: list[str]) -> str:
+    """Scores taken at the end, and in brackets their ratio to EDM's."""
+    rows = [
+        [label(arm), *(f"{with_error(found[name], 3)} ({times(found[name]['ratio'])})" for name in names)]
+        for arm, found in sorted(arms.items(), key=place)
+    ]
+    return markdown(["arm (in brackets times EDM's)", *(name.replace("_", " ") for name in names)], rows)
 
 
 def place(named: tuple[str, dict]) -> tuple:
