@@ -30,9 +30,9 @@ def main(argv: list[str] | None = None) -> None:
     lines = options.out.with_suffix(".jsonl")
     if options.short:
         lines.unlink(missing_ok=True)
-    jobs = (plan.short if options.short else plan.wider if options.wider else plan.full)()
-    runs = finished(lines) if options.report else run_all(obtainable(jobs), lines, options.processes)
-    results = report(runs)
+    if not options.report:
+        run_all(obtainable((plan.short if options.short else plan.full)()), lines, options.processes)
+    results = report(finished(lines))
     options.out.write_text(written(results))
     figure_of(results).savefig(options.out.with_suffix(".png"), dpi=100, pil_kwargs={"optimize": True})
     print(table(results))
@@ -41,13 +41,11 @@ def main(argv: list[str] | None = None) -> None:
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--short", action="store_true", help="six short runs, into files of their own")
-    parser.add_argument("--wider", action="store_true", help="further data and arms, into files of their own")
     parser.add_argument("--report", action="store_true", help="train nothing: tables and figure of the finished runs")
     parser.add_argument("--processes", type=int, default=1, help="runs at a time (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="the JSON file; lines and figure go beside it")
     options = parser.parse_args(argv)
-    form = "_short" if options.short else "_wider" if options.wider else ""
-    options.out = options.out or RESULTS / f"benefit{form}.json"
+    options.out = options.out or RESULTS / f"benefit{'_short' if options.short else ''}.json"
     return options
 
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 from statistics import fmean, stdev, variance
 
 SHARES = (0.25, 0.5, 1.0)  # of the run, at whose scores steps are compared
-REFERENCES = ("default", "EDM")
+REFERENCES = ("rule", "EDM")
 RATIOS_TO = "EDM"
 
 

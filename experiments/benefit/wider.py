@@ -37,7 +37,7 @@ def vectors_task(data: Vectors, further: Callable[[Tensor], dict[str, float]] | 
         return WeightedError(data, seed=seed)
 
     network = partial(ResidualMLP, data.train.mean(0), data.std)
-    return Task(data.sample, network, score, data.std, inx.EDMWeight(data.std), extra=extra)
+    return Task(data.sample, network, score, data.std, inx.EDMWeight(data.std), codes=False, extra=extra)
 
 
 def field_task() -> Task:

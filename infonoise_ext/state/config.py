@@ -52,12 +52,12 @@ class InfoNoiseConfig:
     sigma_max: float = 80.0
     bins: int = 64
     capacity: int = 256
-    warmup: int = 100
-    refresh_every: int = 100
+    warmup: int = 50
+    refresh_every: int = 50
     min_count: int = 64
     floor: float = 0.05
     signal: str = "learnable"
-    reach: float = 0.6
+    reach: float = 0.56
     pivot: Pivot = 0.0
     gate_power: float = 3.0
     sampling: str = "iid"
