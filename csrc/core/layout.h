@@ -29,9 +29,10 @@ INX_HD To bit_cast(From from) {
 }
 
 constexpr int kMaxBins = 4096;
-constexpr double kTiny = 1e-300;         // floor of every logarithm's argument
-constexpr double kEdgeTolerance = 1e-5;  // relative; a sigma this far outside is rounding
-constexpr double kSameRate = 1e-9;       // relative; rates or mmse this close differ by rounding
+constexpr int64_t kMaxDraw = int64_t(1) << 32;  // samples of one draw; beyond, the random stream would repeat
+constexpr double kTiny = 1e-300;                // floor of every logarithm's argument
+constexpr double kEdgeTolerance = 1e-5;         // relative; a sigma this far outside is rounding
+constexpr double kSameRate = 1e-9;              // relative; rates or mmse this close differ by rounding
 
 // `params` tensor, float64 [kParams].
 struct Params {

@@ -42,7 +42,8 @@ class InfoNoiseConfig:
         pivot: c of the gate, as a number in units of sigma (0 is no gate) or as a rule that is read off the
             entropy rate whatever the signal. None is `Onset()` for the signal "entropy" and 0 for the others,
             which vanish at low noise where mmse falls as sigma^2.
-        sampling: "iid", or "stratified" over all samples of all ranks.
+        sampling: "iid", or "stratified": the n samples of a group in one call lie one in each n-th of its table,
+            in random order, and ranks take different parts of each n-th.
         signal: what the loss-weighted density equalises, per unit s = log sigma: mmse / sigma^2
             ("entropy"), mmse / sigma ("rescaled"), d mmse / ds ("mmse") or its square root ("length").
 
