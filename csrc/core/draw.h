@@ -59,6 +59,7 @@ INX_HD void shuffle_keys(const Stream& s, int64_t group, int j, uint32_t keys[4]
 
 // Where a permutation of [0, n) takes x; n is at most 2^32.
 INX_HD uint32_t shuffle(uint32_t x, uint64_t n, const uint32_t keys[4 * kShuffleBlocks]) {
+  INX_ROLLED
   for (int j = 0; j < 4 * kShuffleBlocks; j += 2) x = swap_or_not(x, n, keys[j], keys[j + 1]);
   return x;
 }
@@ -76,6 +77,7 @@ INX_HD uint64_t world_of(const Params& p) { return p.world >= 1 && p.world <= 0x
 INX_HD double turn_of(const Params& p, uint64_t offset) {
   const uint64_t world = world_of(p);
   uint32_t turn = uint32_t(uint64_t(p.rank) % world), keys[4];
+  INX_ROLLED
   for (int j = 0; world > 1 && j < kShuffleBlocks; ++j) {
     shuffle_keys({0, offset, kNoRank}, 0, j, keys);
     turn = swap_or_not(turn, world, keys[0], keys[1]);

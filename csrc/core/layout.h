@@ -9,8 +9,10 @@
 
 #if defined(__CUDACC__)
 #define INX_HD __device__ __forceinline__  // nvcc builds these for the GPU alone
+#define INX_ROLLED _Pragma("unroll 1")     // a loop that unrolled would take too many registers
 #else
 #define INX_HD inline
+#define INX_ROLLED
 #endif
 
 // A bug that the tests must find: only tests/native/emulator.h compiles what is wrong, and wakes it by name.

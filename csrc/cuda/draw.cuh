@@ -90,31 +90,24 @@ __device__ inline StrataTable* make_strata_table(const Params& p, const Stream& 
   return t;
 }
 
-// use(four, of_group, place) in batch order for every fourth sample; of_group[j] says whether sample j of the four is
-// group g's, and `place` of the group's come before. Returns how many the group has. For whole blocks.
+// use(i, place) in batch order for every sample i of group g, before which there are `place` of them. Returns how many
+// there are. For whole blocks.
 template <class Use>
 __device__ int64_t walk_group(const Draw& d, int64_t groups, int64_t g, int* sums, const Use& use) {
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   int64_t before = 0;
-  for (int64_t start = 0; start < d.size; start += 4 * blockDim.x) {
-    const int64_t four = start / 4 + threadIdx.x;
-    bool of_group[4];
-    int lower = 0, all = 0;
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      of_group[j] = 4 * four + j < d.size && clamped_group(d.group, 4 * four + j, groups) == g;
-      const unsigned peers = __match_any_sync(kAllLanes, int(of_group[j])), ours = of_group[j] ? peers : ~peers;
-      lower += __popc(ours & ((1u << lane) - 1));
-      all += __popc(ours);
-    }
-    if (lane == 0) sums[warp] = all;
+  for (int64_t start = 0; start < d.size; start += blockDim.x) {
+    const int64_t i = start + threadIdx.x;
+    const bool ours = i < d.size && clamped_group(d.group, i, groups) == g;
+    const unsigned equal = __match_any_sync(kAllLanes, int(ours)), lanes = ours ? equal : ~equal;
+    if (lane == 0) sums[warp] = __popc(lanes);
     PLANT(missing_sums_barrier, __syncthreads(), void());
-    int64_t place = before + lower;
+    int64_t place = before + __popc(lanes & ((1u << lane) - 1));
     for (int w = 0; w < int(blockDim.x / 32); ++w) {
       if (w < warp) place += sums[w];
       before += sums[w];
     }
-    use(four, of_group, place);
+    if (ours) use(i, place);
     __syncthreads();
   }
   return before;
@@ -125,15 +118,13 @@ __device__ inline void draw_group_strata(const Params& p, const Grid& grid, cons
                                          const Draw& d, int64_t groups, int64_t g, unsigned char* shared) {
   __syncthreads();
   int* sums = body_of<StrataTable>(shared)->sums;
-  const int64_t size = walk_group(d, groups, g, sums, [](int64_t, const bool*, int64_t) {});
+  const int64_t size = walk_group(d, groups, g, sums, [](int64_t, int64_t) {});
   StrataTable* t = make_strata_table(p, stream, cdf + g * (grid.bins + 1), grid.bins, g, size, shared);
-  walk_group(d, groups, g, sums, [&](int64_t four, const bool* of_group, int64_t place) {
+  walk_group(d, groups, g, sums, [&](int64_t i, int64_t place) {
     uint32_t words[4];
-    draw_words(stream, four, words);
-#pragma unroll
-    for (int j = 0; j < 4; ++j)
-      if (of_group[j])
-        d.sigma[4 * four + j] = invert(p, grid, t->rows(), stratified(t->strata, uint32_t(place++), uniform(words[j])));
+    draw_words(stream, i / 4, words);
+    const uint32_t word = i & 2 ? (i & 1 ? words[3] : words[2]) : (i & 1 ? words[1] : words[0]);
+    d.sigma[i] = invert(p, grid, t->rows(), stratified(t->strata, uint32_t(place), uniform(word)));
   });
 }
 
@@ -199,9 +190,9 @@ __device__ inline void draw_one_table(const Params& p, const Grid& grid, const d
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
       const int64_t i = 4 * four + j;
+      if (i >= d.size) break;
       const double u = uniform(words[j]);
-      if (i < d.size)
-        d.sigma[i] = invert(p, grid, t->rows(), p.stratified > 0 ? stratified(t->strata, uint32_t(i), u) : u);
+      d.sigma[i] = invert(p, grid, t->rows(), p.stratified > 0 ? stratified(t->strata, uint32_t(i), u) : u);
     }
   });
 }
