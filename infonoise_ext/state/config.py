@@ -41,7 +41,8 @@ class InfoNoiseConfig:
         pivot: c of the gate, as a number in units of sigma (0 is no gate) or as a rule that is read off the
             entropy rate whatever the signal.
         gate_power: n of the gate (Eq. 17).
-        sampling: "iid", or "stratified" over all samples of all ranks.
+        sampling: "iid", or "stratified": the n samples of a group in one call lie one in each n-th of its table,
+            in random order, and ranks take different parts of each n-th.
 
     Raises:
         ValueError: an option of another kind or out of range, named with what is allowed. NumPy scalars and
