@@ -45,7 +45,7 @@ def test_what_backward_computes_again_is_counted_and_not_recorded(emulated, grou
 
 def test_two_launch_paths_and_block_sizes_agree(emulated):
     """A batch of 700 in one block, in tiles, in tiles squeezed for want of scratch memory, by 2 to 16 warps."""
-    state = make_state(2, bins=40, capacity=7, warmup=1, refresh_every=1, coverage=0.3, min_count=1)
+    state = make_state(2, bins=40, capacity=7, warmup=1, refresh_every=1, min_count=1)
     batch = batch_of(state, 700, generator(9))
     results = []
     for options in (
@@ -74,7 +74,7 @@ def test_many_samples_of_one_table_are_the_cpus_bit_for_bit(emulated, width):
 
 def caught(op, seed):
     """Whether a step raises or differs, or the flood of a bin, of whose last five losses the last tile holds four."""
-    state = make_state(2, bins=12, capacity=5, warmup=1, refresh_every=1, coverage=0.1, min_count=1, signal=2)
+    state = make_state(2, bins=12, capacity=5, warmup=1, refresh_every=1, min_count=1, signal=2)
     run, batch = Parity([op], state), batch_of(state, 260, generator(seed))
     try:
         run("advance_", *batch, 260, torch.arange(260) % 2)
