@@ -9,7 +9,7 @@ from support import OPS, ROOT, assert_same_bits, call, copy_of, generator, make_
 from support.emulated import PLANTED, PLANTED_IN_LOSS, Emulated
 from support.parity import LIMITS, SEEDS, SIZES, Parity, batch_of, schedules
 
-from infonoise_ext.ops.schemas import COUNTERS
+from infonoise_ext.ops.schemas import COUNTERS, SIGNALS
 
 pytestmark = pytest.mark.slow  # builds the emulator
 
@@ -74,7 +74,8 @@ def test_many_samples_of_one_table_are_the_cpus_bit_for_bit(emulated, width):
 
 def caught(op, seed):
     """Whether a step raises or differs, or the flood of a bin, of whose last five losses the last tile holds four."""
-    state = make_state(2, bins=12, capacity=5, warmup=1, refresh_every=1, min_count=1, signal=2)
+    signal = SIGNALS.index("mmse")
+    state = make_state(2, bins=12, capacity=5, warmup=1, refresh_every=1, min_count=20, signal=signal)
     run, batch = Parity([op], state), batch_of(state, 260, generator(seed))
     try:
         run("advance_", *batch, 260, torch.arange(260) % 2)
