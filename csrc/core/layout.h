@@ -36,7 +36,7 @@ constexpr double kTiny = 1e-300;                // floor of every logarithm's ar
 constexpr double kEdgeTolerance = 1e-5;         // relative; a sigma this far outside is rounding
 constexpr double kSameRate = 1e-9;              // relative; rates or mmse this close differ by rounding
 constexpr double kInfluence = 1.0 / 16;         // of the largest loss on a mean
-constexpr double kCertain = 0.9;    // largest share of noise in an error that still tells the data's variance
+constexpr double kCertain = 0.9;     // largest share of noise in an error that still tells the data's variance
 constexpr double kNarrowest = 0.25;  // standard deviation in log sigma
 
 // `params` tensor, float64 [kParams].

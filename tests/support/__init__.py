@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 """Of the repository."""
 MUTABLE = ("ring", "count", "previous_count", "previous_cdf", "mmse", "cdf", "stats", "counters", "rng")
 ADVANCE = (*MUTABLE, "grid", "params")
+REFRESH = (*MUTABLE[1:-1], "grid", "params")
 DEVICE = os.environ.get("INFONOISE_TEST_DEVICE", "cpu")
 """Where the tests' states and inputs live; their numbers come from CPU generators on every device."""
 

@@ -14,10 +14,10 @@ AT_ONCE = 2**20
 
 def merged(within: Tensor, moments: Tensor) -> Tensor:
     """Moments [..., 3] of the union of those bins of `moments` [..., K, 3] that are `within` [..., K]."""
-    count, rest, largest = torch.where(within.unsqueeze(-1), moments, 0.0).unbind(-1)
-    top = torch.zeros_like(within).scatter(-1, largest.argmax(-1, keepdim=True), True)
-    others = rest + torch.where(top, 0.0, largest)
-    return torch.stack((count.sum(-1), others.sum(-1), largest.amax(-1)), -1)
+    count, rest, largest = (torch.where(within, x, 0.0) for x in moments.unbind(-1))
+    top = largest.argmax(-1, keepdim=True)
+    others = rest.sum(-1) + largest.scatter(-1, top, 0.0).sum(-1)
+    return torch.stack((count.sum(-1), others, largest.gather(-1, top).squeeze(-1)), -1)
 
 
 def mean(moments: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ def sharpness(p: Params, q: list[float]) -> float:
 def learnable(q: list[float], power: float, rows: dict[str, list[float]], variance: float) -> list[float]:
     """The window to a power, times the geometric mean of the loss weight and EDM's."""
     sigma, weight = rows["sigma"], rows["weight"]
-    edm = [1 / s**2 + 1 / variance for s in sigma]  # Eq. 52
+    edm = [1 / s**2 + 1 / max(variance, TINY) for s in sigma]  # Eq. 52
     return [x**power * math.sqrt(w * e) for x, w, e in zip(q, weight, edm, strict=True)]
 
 
