@@ -72,7 +72,7 @@ class InfoNoise:
         sigma_min: float | None = None,
         sigma_max: float | None = None,
         *,
-        weight: Weight | None = None,
+        weight: Weight | str | None = None,
         prior: Density | None = None,
         bound: Weight | None = None,
         groups: int = 1,

@@ -1,7 +1,7 @@
 """How a noisy sample is made: VE, VP and flow paths as noise levels, exact conversions of losses, tables of levels."""
 
+from ..curves.weights import PREDICTIONS, LossWeight
 from .channel import (
-    PREDICTIONS,
     VE,
     VP,
     Channel,
@@ -18,6 +18,7 @@ __all__ = [
     "VP",
     "Channel",
     "Flow",
+    "LossWeight",
     "SigmaTable",
     "alpha_bar_from_sigma",
     "clean_error",

@@ -39,7 +39,7 @@ class LogNormal(Density):
 
     _names: ClassVar[tuple[str, ...]] = ("mean", "std")
 
-    def __init__(self, mean: float, std: float, weight: Weight | None = None) -> None:
+    def __init__(self, mean: float, std: float, weight: Weight | str | None = None) -> None:
         super().__init__(weight)
         self.mean = self._location = number("mean", mean)
         self.std = number("std", std, above=0)
@@ -89,7 +89,7 @@ class LogitNormal(LogNormal):
 
     _names: ClassVar[tuple[str, ...]] = ("mean", "std", "shift")
 
-    def __init__(self, mean: float, std: float, shift: float = 1.0, weight: Weight | None = None) -> None:
+    def __init__(self, mean: float, std: float, shift: float = 1.0, weight: Weight | str | None = None) -> None:
         super().__init__(mean, std, weight)
         self.shift = number("shift", shift, above=0)
         self._location = self.mean + math.log(self.shift)
@@ -117,7 +117,7 @@ class LogUniform(Density):
         self,
         sigma_min: float | None = None,
         sigma_max: float | None = None,
-        weight: Weight | None = None,
+        weight: Weight | str | None = None,
     ) -> None:
         super().__init__(weight)
         ends = (sigma_min, sigma_max)

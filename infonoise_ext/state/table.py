@@ -29,19 +29,19 @@ class Table(Density):
 
     _names: ClassVar[tuple[str, ...]] = ("edges", "cdf")
 
-    def __init__(self, edges: Tensor, cdf: Tensor, weight: Weight | None = None) -> None:
+    def __init__(self, edges: Tensor, cdf: Tensor, weight: Weight | str | None = None) -> None:
         edges, cdf = checked_edges(edges), as_double(cdf)
         rises = cdf.shape == edges.shape and bool((cdf.diff() >= 0).all() & (cdf[0] == 0) & (cdf[-1] == 1))
         if not rises:
             refuse("cdf", cdf.tolist(), f"{len(edges)} numbers that rise from 0 to 1")
         self._set(edges, cdf, weight)
 
-    def _set(self, edges: Tensor, cdf: Tensor, weight: Weight | None) -> None:
+    def _set(self, edges: Tensor, cdf: Tensor, weight: Weight | str | None) -> None:
         super().__init__(weight)
         self.edges, self.cdf, self.device = edges, cdf, edges.device
 
     @classmethod
-    def trusted(cls, edges: Tensor, cdf: Tensor, weight: Weight | None = None) -> Table:
+    def trusted(cls, edges: Tensor, cdf: Tensor, weight: Weight | str | None = None) -> Table:
         """Like the class, without checks, which would wait for the device."""
         table = cls.__new__(cls)
         table._set(edges, cdf, weight)
