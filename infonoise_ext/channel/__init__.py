@@ -1,5 +1,6 @@
 """How a noisy sample is made: VE, VP and flow paths as noise levels, exact conversions of losses, tables of levels."""
 
+from ..curves.densities import UniformTime
 from ..curves.weights import PREDICTIONS, LossWeight
 from .channel import (
     VE,
@@ -20,6 +21,7 @@ __all__ = [
     "Flow",
     "LossWeight",
     "SigmaTable",
+    "UniformTime",
     "alpha_bar_from_sigma",
     "clean_error",
     "sigma_from_alpha_bar",

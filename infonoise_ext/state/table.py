@@ -66,6 +66,25 @@ class Table(Density):
         cdf[-1] = 1.0
         return cls(edges, cdf)
 
+    @classmethod
+    def from_levels(cls, levels: Tensor, bins: int = 256) -> Table:
+        """The histogram of drawn noise levels: for a density that is known by its draws alone.
+
+        Args:
+            levels: drawn sigma, any shape; 0, infinite and NaN ones are left out.
+            bins: uniform in log sigma between the lowest and the highest.
+
+        Raises:
+            ValueError: no two different levels are left.
+        """
+        drawn = as_double(levels.detach()).cpu().flatten()
+        logs = drawn[torch.isfinite(drawn) & (drawn > 0)].log()
+        if len(logs) == 0 or not bool(logs.min() < logs.max()):
+            refuse("levels", levels.tolist(), "two or more different numbers above 0")
+        low, high = float(logs.min()), float(logs.max())
+        edges = torch.linspace(low, high, bins + 1, dtype=torch.float64).exp()
+        return cls.from_mass(edges, torch.histc(logs, bins, low, high))
+
     def _place(self, sigma: Tensor | float) -> tuple[Tensor, Tensor]:
         """The bin of each level, and the share of its width in log sigma below the level, in [0, 1]."""
         sigma = torch.as_tensor(sigma, dtype=torch.float64, device=self.edges.device).clamp(min=0)

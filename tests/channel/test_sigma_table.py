@@ -194,3 +194,39 @@ def test_drawing_compiles_without_a_graph_break():
         return index
 
     assert torch.equal(step(100), table.sample(twin, 100)[0])
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_uniform_gives_every_entry_its_share(name):
+    """Also the one at infinity and those at the ends, and as draws."""
+    table = TABLES[name][0]()
+    uniform = table.uniform()
+    torch.testing.assert_close(table.mass(uniform), torch.full((1000,), 1e-3, dtype=torch.float64), rtol=1e-5, atol=0)
+    torch.manual_seed(7)
+    index, _ = table.sample(uniform, DRAWS)
+    assert p_value(index.numpy(), np.full(1000, 1e-3)) > ALPHA
+
+
+def test_density_has_the_masses_that_it_is_given_in_the_hosts_order():
+    table = SigmaTable(torch.tensor([8.0, 2.0, 1.0]))
+    mass = torch.tensor([0.5, 0.2, 0.3], dtype=torch.float64)
+    density = table.density(7 * mass)
+    torch.testing.assert_close(table.mass(density), mass)
+    assert density.edges.tolist() == pytest.approx([2**-0.5, 2**0.5, 4.0, 16.0], rel=1e-6)
+    with pytest.raises(ValueError, match=r"shape of mass is \[2\], but must be \[3\]"):
+        table.density(mass[:2])
+
+
+def test_prior_of_uniform_timesteps_draws_them_as_often():
+    """In a schedule with fewer bins than entries, less its floor: quantiles of sigma as under uniform timesteps."""
+    table = SigmaTable.from_alphas_cumprod(torch.tensor(linear_betas()))
+    schedule = inx.InfoNoise(table.sigma_min, table.sigma_max, prior=table.uniform(), prior_floor=0.0)
+    u = torch.tensor([0.05, 0.25, 0.5, 0.75, 0.95], dtype=torch.float64)
+    exact = np.sort(sigma_of(linear_betas()))[(u.numpy() * 1000).astype(int)]
+    np.testing.assert_allclose(schedule.table().level(u).numpy(), exact, rtol=0.02)
+
+
+def test_table_follows_the_schedule_to_its_device():
+    table = SigmaTable.from_flow("noise")
+    index, sigma = table.snap(torch.ones(3, device="meta"))
+    assert index.device.type == sigma.device.type == table.sigmas.device.type == "meta"
