@@ -175,6 +175,11 @@ class SigmaTable:
         ascending = mass.flip(0) if self._descending else mass
         return Table.from_mass(self._edges.cpu().double(), ascending.cpu())
 
+    def density_of_places(self, u: Tensor) -> Table:
+        """`density` of the entries int(u N) for quantiles or draws u in [0, 1], any shape."""
+        index = (u.cpu().double() * len(self)).long().clamp(0, len(self) - 1)
+        return self.density(torch.bincount(index.flatten(), minlength=len(self)))
+
     def uniform(self) -> Table:
         """The density under which all entries are equally likely: uniform timesteps."""
         return self.density(torch.ones(len(self), dtype=torch.float64))
