@@ -130,8 +130,10 @@ class InfoNoise:
         self.state = state.to(device)
         self._nothing = torch.empty(0, dtype=torch.float32, device=device)
 
-    def _take_rank(self) -> None:
-        """The place among processes that were formed after the schedule, as if it had been made then; no sync."""
+    def _ask_rank(self) -> None:
+        """Take the place among processes that were formed after the schedule, as if it had been made then; no sync."""
+        if not (self._asks_rank and initialized()):
+            return
         rank, world = late_placement()
         for name, value in (("rank", rank), ("world", world), ("_asks_rank", False)):
             object.__setattr__(self, name, value)
@@ -157,8 +159,7 @@ class InfoNoise:
             ValueError: a negative size, or a group that does not fit.
             RuntimeError: backward is running: a region that is computed again would get other numbers.
         """
-        if self._asks_rank and initialized():
-            self._take_rank()
+        self._ask_rank()
         s = self.state
         if not isinstance(shape, tuple | list):
             return self._ops.sample_(s.cdf, s.rng, s.grid, s.params, shape, group)
@@ -189,8 +190,7 @@ class InfoNoise:
 
         With a process group a refresh is collective, so all ranks step together.
         """
-        if self._asks_rank and initialized():  # a draw compiled before the ranks were known does not ask
-            self._take_rank()
+        self._ask_rank()  # also here: a draw that was compiled before the ranks were known does not ask
         self._ops.advance_(*self.state, self._nothing, self._nothing, None, None, 0, None)
         if self.process_group is not None or self.history is not None:
             self._step_on_host()
@@ -235,8 +235,7 @@ class InfoNoise:
             ValueError: `group` without `next_group`.
             RuntimeError: backward is running, as for `sample`.
         """
-        if self._asks_rank and initialized():
-            self._take_rank()
+        self._ask_rank()
         if group is not None and next_group is None:
             refuse("next_group", None, "the groups of the batch to draw, where groups are used")
         if sigma.dim() == 1 and (next_group is None or next_group.dim() == 1):
@@ -295,7 +294,9 @@ class InfoNoise:
 
     def to(self, device: torch.device | str) -> InfoNoise:
         """Move the state; returns self. Compiled code follows, by compiling again."""
-        self._place(self.state, torch.device(device))
+        self._ask_rank()
+        if torch.device(device) != self.device:
+            self._place(self.state, torch.device(device))
         return self
 
     def table(self, group: int = 0) -> Table:
@@ -384,8 +385,7 @@ class InfoNoise:
         if not self._rank_given:
             self.__dict__.update(rank=0, world=1, _asks_rank=True, _ranks_agree=True)
             self.state.params.copy_(make_params(self.config, 0, 1))
-            if initialized():
-                self._take_rank()
+            self._ask_rank()
 
     def _restore(self, attributes: dict[str, Any]) -> None:
         self.__dict__.update(attributes)
