@@ -2,12 +2,12 @@
 
 import math
 from argparse import Namespace
-from types import SimpleNamespace
 
 import pytest
 import torch
 from scipy import stats
 from support import generator
+from support.trainers import Utils
 
 import infonoise_ext as inx
 from infonoise_ext.channel import LossWeight
@@ -104,75 +104,10 @@ def test_time_range_of_the_trainer_is_the_schedules():
     assert (schedule.times(10_000) >= 0.875).all()
 
 
-class FluxTrainUtils:
-    """The one function of kohya's module, with its arguments."""
-
-    def get_noisy_model_input_and_timesteps(self, args, noise_scheduler, latents, noise, device, dtype):
-        t = torch.full((len(latents), 1, 1, 1), 0.5)
-        return ((1 - t) * latents + t * noise).to(dtype), 1000 * t.flatten().to(dtype), t
-
-
-class FluxNetworkTrainer:
-    """kohya's order of calls in a step, around a network that knows the clean latents but for a factor."""
-
-    def __init__(self, utils):
-        self.utils, self.factor = utils, torch.tensor(0.9, requires_grad=True)
-
-    def load_target_model(self, args, weight_dtype, accelerator):
-        return None
-
-    def get_noise_pred_and_target(self, args, accelerator, noise_scheduler, latents, dtype, is_train=True):
-        noise = torch.randn_like(latents)
-        _, timesteps, _ = self.utils.get_noisy_model_input_and_timesteps(
-            args, noise_scheduler, latents, noise, latents.device, dtype
-        )
-        with torch.set_grad_enabled(is_train):
-            pred = noise - self.factor * latents
-        return pred, noise - latents, timesteps, None
-
-    def process_batch(self, *batch, is_train=True):
-        pred, target, _, _ = self.get_noise_pred_and_target(*batch, is_train=is_train)
-        return (pred - target).square().mean()
-
-    def all_reduce_network(self, accelerator, network):
-        return None
-
-
-@pytest.fixture
-def trainer():
-    """As the page has it."""
-    utils = FluxTrainUtils()
-
-    class InfoNoiseTrainer(FluxNetworkTrainer):
-        def load_target_model(self, args, weight_dtype, accelerator):
-            self.schedule = make_schedule(args, accelerator)
-            return super().load_target_model(args, weight_dtype, accelerator)
-
-        def get_noise_pred_and_target(self, *batch, is_train=True, **options):
-            if not is_train:
-                return super().get_noise_pred_and_target(*batch, is_train=False, **options)
-            with kohya(utils, self.schedule):
-                found = super().get_noise_pred_and_target(*batch, **options)
-            self.schedule.record(*found[:2])
-            return found
-
-        def all_reduce_network(self, accelerator, network):
-            super().all_reduce_network(accelerator, network)
-            self.schedule.step()
-
-    one = InfoNoiseTrainer(utils)
-    one.registered = []
-    accelerator = SimpleNamespace(
-        device=torch.device("cpu"), num_processes=1, register_for_checkpointing=one.registered.append
-    )
-    one.load_target_model(Namespace(**KOHYA, timestep_sampling="shift"), torch.bfloat16, accelerator)
-    return one
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_levels_that_are_recorded_are_those_that_were_mixed(dtype):
     """Also at high noise, where a time in bfloat16 is another level: the drawn ones, to float32."""
-    utils, schedule = FluxTrainUtils(), make_schedule(Namespace(**KOHYA, timestep_sampling="shift"))
+    utils, schedule = Utils(), make_schedule(Namespace(**KOHYA, timestep_sampling="shift"))
     own = utils.get_noisy_model_input_and_timesteps
     latents, noise = torch.zeros(4000, 1, 1, 1, dtype=dtype), torch.ones(4000, 1, 1, 1, dtype=dtype)
     with kohya(utils, schedule):
@@ -185,20 +120,6 @@ def test_levels_that_are_recorded_are_those_that_were_mixed(dtype):
     torch.testing.assert_close(seen[0], (t / (1 - t)).flatten(), rtol=1e-4, atol=0)  # 1 - t has lost digits
     torch.testing.assert_close(noisy.float(), t.to(dtype).float(), rtol=2e-2, atol=0)
     assert seen[0].max() > 20
-
-
-def test_training_records_and_validation_does_neither_draw_nor_record(trainer):
-    torch.manual_seed(0)
-    latents = torch.randn(16, 4, 2, 2)
-    for _ in range(3):
-        trainer.process_batch(None, None, None, latents, torch.float32)
-    trainer.all_reduce_network(None, None)
-    offset = trainer.schedule.state.rng[1].clone()
-    trainer.process_batch(None, None, None, latents, torch.float32, is_train=False)
-    assert trainer.schedule.summary()["recorded"] == 48
-    assert trainer.schedule.summary()["steps"] == 1
-    assert torch.equal(trainer.schedule.state.rng[1], offset)
-    assert trainer.registered == [trainer.schedule]
 
 
 def test_sd3_function_has_no_scheduler_and_its_error_is_the_clean_one():
