@@ -97,6 +97,27 @@ def test_density_of_ones_own_takes_the_place_of_an_unknown_one():
     assert schedule.prior.mean == 0
 
 
+@pytest.mark.parametrize("make", [lambda **o: make_schedule(None, **o), lambda **o: make_diffusers(**o)])
+def test_ranks_share_one_table_unless_told_otherwise(make):
+    fake = pytest.importorskip("torch.testing._internal.distributed.fake_pg")
+    torch.distributed.init_process_group("fake", rank=1, world_size=2, store=fake.FakeStore())
+    try:
+        shared, own = make(), make(rank=1, world=2)
+    finally:
+        torch.distributed.destroy_process_group()
+    assert shared.process_group is not None
+    assert own.process_group is None
+    assert (shared.rank, shared.world) == (own.rank, own.world) == (1, 2)
+    assert torch.equal(shared.prior.mass(shared.state.edges), own.prior.mass(own.state.edges))  # on all ranks alike
+
+
+def make_diffusers(**options):
+    diffusers = pytest.importorskip("diffusers")
+    from infonoise_ext.integrations.diffusers import make_schedule
+
+    return make_schedule(diffusers.DDPMScheduler(), **options)
+
+
 def test_time_range_of_the_trainer_is_the_schedules():
     """An expert of high noise, as --min_timestep 875 with --preserve_distribution_shape."""
     schedule = make_schedule(Namespace(timestep_sampling="uniform", min_timestep=875, max_timestep=1000))
