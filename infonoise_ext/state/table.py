@@ -82,7 +82,7 @@ class Table(Density):
         if len(logs) == 0 or not bool(logs.min() < logs.max()):
             refuse("levels", levels.tolist(), "two or more different numbers above 0")
         low, high = float(logs.min()), float(logs.max())
-        edges = torch.linspace(low, high, bins + 1, dtype=torch.float64).exp()
+        edges = torch.linspace(low, high, bins + 1, dtype=torch.float64, device="cpu").exp()
         return cls.from_mass(edges, torch.histc(logs, bins, low, high))
 
     def _place(self, sigma: Tensor | float) -> tuple[Tensor, Tensor]:

@@ -124,3 +124,9 @@ def test_histogram_of_draws_is_their_density():
     for empty in (torch.tensor([2.0, 2.0]), torch.tensor([math.nan, -1.0])):
         with pytest.raises(ValueError, match=r"levels is .*, but must be two or more different numbers above 0"):
             inx.Table.from_levels(empty)
+
+
+def test_histogram_is_on_the_cpu_whatever_the_default_device_is():
+    with torch.device("meta"):
+        table = inx.Table.from_levels(torch.tensor([1.0, 2.0, 3.0], device="cpu"), bins=2)
+    assert table.cdf.device.type == "cpu"
