@@ -204,7 +204,8 @@ def test_exact_epsilon_network_neither_starves_low_noise_nor_floods_high_noise(t
 
     Uniform timesteps are what such networks are trained on. The learned levels keep at least a third of their share
     below the latents' own scale, at most half more (and 0.05) above 20, where nothing is left to learn, and have
-    their quartiles within a factor of 4.
+    their lower quartile and median within a factor of 4, their upper quartile at most 4 times as high: that of
+    uniform timesteps is itself in the waste (17 in DDPM's linear table).
     """
     schedule = make_schedule(diffusers.DDPMScheduler(**EXACT[table]), Namespace(train_batch_size=256), seed=5)
     g = generator(7)
@@ -219,8 +220,8 @@ def test_exact_epsilon_network_neither_starves_low_noise_nor_floods_high_noise(t
     high, learned_high = 1 - float(uniform.below(20.0)), 1 - float(schedule.table().below(20.0))
     assert learned_low > low / 3, (learned_low, low)
     assert learned_high < 1.5 * high + 0.05, (learned_high, high)
-    for u in (0.25, 0.5, 0.75):
-        assert 1 / 4 < float(schedule.table().level(u)) / float(uniform.level(u)) < 4, u
+    for u, least in ((0.25, 1 / 4), (0.5, 1 / 4), (0.75, 0)):
+        assert least < float(schedule.table().level(u)) / float(uniform.level(u)) < 4, u
 
 
 def test_levels_of_the_flow_are_times_of_it():
