@@ -218,12 +218,14 @@ def test_density_has_the_masses_that_it_is_given_in_the_hosts_order():
 
 
 def test_prior_of_uniform_timesteps_draws_them_as_often():
-    """In a schedule with fewer bins than entries, less its floor: quantiles of sigma as under uniform timesteps."""
+    """In a schedule with fewer bins than entries: below a timestep's level lies its share, less the floor."""
     table = SigmaTable.from_alphas_cumprod(torch.tensor(linear_betas()))
-    schedule = inx.InfoNoise(table.sigma_min, table.sigma_max, prior=table.uniform(), prior_floor=0.0)
-    u = torch.tensor([0.05, 0.25, 0.5, 0.75, 0.95], dtype=torch.float64)
-    exact = np.sort(sigma_of(linear_betas()))[(u.numpy() * 1000).astype(int)]
-    np.testing.assert_allclose(schedule.table().level(u).numpy(), exact, rtol=0.02)
+    schedule = inx.InfoNoise(table.sigma_min, table.sigma_max, prior=table.uniform())
+    floor = getattr(schedule.config, "prior_floor", schedule.config.floor)
+    levels = np.sort(sigma_of(linear_betas()))[[50, 250, 500, 750, 950]]
+    even = np.log(levels / table.sigma_min) / np.log(table.sigma_max / table.sigma_min)
+    expected = (1 - floor) * np.array([0.05, 0.25, 0.5, 0.75, 0.95]) + floor * even
+    np.testing.assert_allclose(schedule.table().below(torch.tensor(levels)).numpy(), expected, atol=0.005)
 
 
 def test_table_follows_the_schedule_to_its_device():
