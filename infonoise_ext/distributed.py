@@ -35,24 +35,44 @@ def placement(group: dist.ProcessGroup | None, rank: int | None, world: int | No
         if not isinstance(group, dist.ProcessGroup):
             refuse("process_group", group, "a ProcessGroup that this process is in")
         return group.rank(), group.size()
-    initialized = dist.is_available() and dist.is_initialized()
     if rank is None and world is None:
-        _warn_if_alone(initialized)
-    rank = (dist.get_rank() if initialized else 0) if rank is None else rank
-    world = (dist.get_world_size() if initialized else rank + 1) if world is None else world
+        _warn_if_alone(stacklevel=4)
+    rank = (dist.get_rank() if initialized() else 0) if rank is None else rank
+    world = (dist.get_world_size() if initialized() else rank + 1) if world is None else world
     world = whole("world", world, least=1, most=2**32)  # a rank is a word of the random stream's counter
     return whole("rank", rank, least=0, most=world - 1), world
 
 
-def _warn_if_alone(initialized: bool) -> None:
+def late_placement() -> tuple[int, int]:
+    """Rank and world of this process among those that were formed after its schedule was made.
+
+    Warns:
+        UserWarning: as `placement`, where no launcher had told the number of processes by then.
+    """
+    if not torch.compiler.is_compiling() and "WORLD_SIZE" not in os.environ:
+        _warn_if_alone(stacklevel=5)
+    return dist.get_rank(), dist.get_world_size()
+
+
+def initialized() -> bool:
+    """Whether torch.distributed knows this process's rank."""
+    return dist.is_available() and dist.is_initialized()
+
+
+def all_ranks() -> dist.ProcessGroup | None:
+    """The group of all ranks where several processes train, for `process_group`; else None."""
+    return dist.group.WORLD if initialized() and dist.get_world_size() > 1 else None
+
+
+def _warn_if_alone(stacklevel: int) -> None:
     """Once per run, on its first rank."""
-    rank = dist.get_rank() if initialized else int(os.environ.get("RANK") or 0)
-    world = dist.get_world_size() if initialized else int(os.environ.get("WORLD_SIZE") or 1)
+    rank = dist.get_rank() if initialized() else int(os.environ.get("RANK") or 0)
+    world = dist.get_world_size() if initialized() else int(os.environ.get("WORLD_SIZE") or 1)
     if world > 1 and rank == 0:
         warnings.warn(
             f"{world} processes train, but each learns a table of its own: after init_process_group, pass "
             "process_group=torch.distributed.group.WORLD to share one, or rank= and world= if you mean it",
-            stacklevel=4,
+            stacklevel=stacklevel,
         )
 
 

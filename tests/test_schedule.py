@@ -271,3 +271,45 @@ def test_groups_of_the_next_batch_must_be_given():
 def test_a_rank_is_a_word_of_the_counter():
     with pytest.raises(ValueError, match=r"world is 4294967297, but must be an integer in \[1, 4294967296\]"):
         inx.InfoNoise(rank=2**32, world=2**32 + 1)
+
+
+class Learned(torch.nn.Module):
+    """A loss weight sigma^power with a power that training changes."""
+
+    def __init__(self):
+        super().__init__()
+        self.power = torch.nn.Parameter(torch.tensor(0.0))
+
+    def forward(self, sigma):
+        return sigma**self.power
+
+
+def test_learned_weight_divides_the_density_after_it_is_refreshed():
+    """As a schedule that is made with the weight as it is now: in place, and from the next refresh on."""
+    weight = Learned()
+    schedule = inx.InfoNoise(weight=weight, seed=3, warmup=1000)
+    train(schedule, 120)
+    with torch.no_grad():
+        weight.power.fill_(-1.5)
+    place, old = schedule.state.grid.data_ptr(), schedule.state.grid.clone()
+    schedule.refresh_weight()
+    assert schedule.state.grid.data_ptr() == place
+    new = inx.InfoNoise(weight=lambda sigma: sigma**-1.5, seed=3, warmup=1000)
+    torch.testing.assert_close(schedule.state.grid, new.state.grid, rtol=1e-6, atol=0)
+    assert not torch.equal(old, schedule.state.grid)
+    new.load_state_dict(schedule.state_dict())
+    for each in (schedule, new):
+        each.refresh()
+        assert each.status == "active"
+    torch.testing.assert_close(schedule.state.cdf, new.state.cdf, rtol=1e-6, atol=0)
+
+
+def test_learned_weight_that_is_none_leaves_the_old_one():
+    weight = Learned()
+    schedule = inx.InfoNoise(weight=weight)
+    before = schedule.state.grid.clone()
+    with torch.no_grad():
+        weight.power.fill_(math.nan)
+    with pytest.raises(ValueError, match=r"weight\(.*\) is nan, but must be finite and above 0"):
+        schedule.refresh_weight()
+    assert torch.equal(schedule.state.grid, before)

@@ -99,7 +99,7 @@ def make_params(config: InfoNoiseConfig, rank: int, world: int, refreshes: bool 
 
 def prior_table(config: InfoNoiseConfig, prior: Density, edges: Tensor) -> Table:
     """The table of the warm-up: the prior truncated to the grid, mixed with its floor."""
-    mass = prior.mass(edges)
+    mass = prior.mass(edges).to(edges.device)  # a table of another schedule may lie elsewhere
     total = mass.sum()
     if not bool(torch.isfinite(total) & (total > 0) & (mass >= 0).all()):
         refuse("prior", prior, f"a density with mass on [{config.sigma_min}, {config.sigma_max}]")
