@@ -45,8 +45,8 @@ def make_state(groups=1, bins=32, capacity=8, low=0.01, high=50.0, seed=1, devic
     grid[2, :-1] = torch.rand(bins, generator=g, dtype=torch.float64) + 0.5
     grid[3, :-1] = math.inf
     named = dict.fromkeys(PARAMS, 0.0) | {
-        "log_min": math.log(low), "width": width, "warmup": 4, "refresh_every": 3, "min_count": 3,
-        "floor": 0.05, "reach": 0.6, "gate_power": 3, "pivot_rule": 1, "pivot_value": 0.002, "pivot_span": 1, "world": 1,
+        "log_min": math.log(low), "width": width, "warmup": 4, "refresh_every": 3, "min_count": 3, "floor": 0.05,
+        "reach": 0.6, "gate_power": 3, "pivot_rule": 1, "pivot_value": 0.002, "pivot_span": 1, "world": 1,
     } | params  # fmt: skip
     mass = torch.rand(groups, bins, generator=g, dtype=torch.float64) + 0.1
     cdf = torch.cat((torch.zeros(groups, 1, dtype=torch.float64), mass.cumsum(-1) / mass.sum(-1, keepdim=True)), -1)

@@ -48,7 +48,7 @@ def learnable(q: Tensor, power: Tensor, sigma: Tensor, weight: Tensor, variance:
 
 
 def curve(name: str, rho: Tensor, sigma: Tensor, width: Tensor) -> Tensor:
-    """The signal of this name but "learnable", of entropy rates [..., K]: rho, rho sigma, the rise of mmse or its root."""
+    """The signal of this name, of rates [..., K], but "learnable": rho, rho sigma, the rise of mmse or its root."""
     if name == "entropy":
         return rho
     if name == "rescaled":

@@ -15,10 +15,12 @@ class Pool(NamedTuple):
     largest: float
 
     def merged(self, other: Pool) -> Pool:
+        """The pool of both."""
         rest = self.rest + other.rest + min(self.largest, other.largest)
         return Pool(self.count + other.count, rest, max(self.largest, other.largest))
 
     def scaled(self, unit: float) -> Pool:
+        """With its losses in another unit."""
         return Pool(self.count, self.rest / unit, self.largest / unit)
 
     def mean(self) -> float:

@@ -34,8 +34,8 @@ def build_table(
 
 
 def refresh_(
-    moments: Tensor, count: Tensor, previous_count: Tensor, previous_cdf: Tensor, mmse: Tensor, cdf: Tensor, stats: Tensor,
-    counters: Tensor, grid: Tensor, params: Tensor,
+    moments: Tensor, count: Tensor, previous_count: Tensor, previous_cdf: Tensor, mmse: Tensor, cdf: Tensor,
+    stats: Tensor, counters: Tensor, grid: Tensor, params: Tensor,
 ) -> None:  # fmt: skip
     """Rebuild each group's table from the moments of its rings, or say why not."""
     p = Params(*params.tolist())
