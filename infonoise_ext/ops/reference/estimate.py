@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from ..schemas import CERTAIN, INFLUENCE, TINY, Params
 
 
-class Pool(NamedTuple):
+@dataclass(frozen=True)
+class Pool:
     """Losses of one or more bins: their number, the sum of all but the largest, the largest."""
 
     count: float
