@@ -1,4 +1,4 @@
-"""A schedule across the ranks of a process group: moments are summed, so that all build one table."""
+"""A schedule across the ranks of a process group: all build one table from the moments of all."""
 
 from __future__ import annotations
 
@@ -56,20 +56,28 @@ def _warn_if_alone(initialized: bool) -> None:
         )
 
 
-def sum_over_ranks_(x: Tensor, group: dist.ProcessGroup | None) -> Tensor:
-    """The sum of x over all ranks, in place; without a group x stays. Returns x."""
-    if group is not None:
-        dist.all_reduce(x, group=group)
-    return x
+def over_ranks(moments: Tensor, group: dist.ProcessGroup | None) -> Tensor:
+    """The moments of the losses of all ranks [G, K, 3], equal on every rank; without a group they are as given."""
+    if group is None:
+        return moments
+    ranks = gathered(moments, group)
+    count, rest, largest = ranks.unbind(-1)
+    ordered = largest.sort(0).values  # all but the largest of all belong to the rest
+    return torch.stack((count.sum(0), rest.sum(0) + ordered[:-1].sum(0), ordered[-1]), -1)
+
+
+def gathered(x: Tensor, group: dist.ProcessGroup) -> Tensor:
+    """The tensors of all ranks, [world, ...], by one collective."""
+    ranks = x.new_empty((group.size(), *x.shape))
+    dist.all_gather_into_tensor(ranks, x, group=group)
+    return ranks
 
 
 def compare_ranks(state: State, config: InfoNoiseConfig, group: dist.ProcessGroup) -> None:
     """Compare options, step count and table over a process group; see `InfoNoise.check_ranks`."""
-    rank, world = group.rank(), group.size()
-    own = _traits(state, config, world)
-    rows = torch.zeros(world, len(own), dtype=torch.float64)
-    rows[rank] = torch.tensor(list(own.values()))
-    first, *others = sum_over_ranks_(rows.to(state.ring.device), group).tolist()
+    own = _traits(state, config, group.size())
+    row = torch.tensor(list(own.values()), dtype=torch.float64)
+    first, *others = gathered(row.to(state.ring.device), group).tolist()
     for other_rank, other in enumerate(others, start=1):
         differences = [
             f"{name} = {value:.10g} (rank 0: {wanted:.10g})"

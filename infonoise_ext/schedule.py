@@ -15,7 +15,7 @@ from .curves.densities import LogNormal
 from .curves.density import Density
 from .curves.levels import Shape, as_vectors, groups_of, sizes
 from .curves.weights import Weight, as_weight
-from .distributed import compare_ranks, placement, sum_over_ranks_
+from .distributed import compare_ranks, over_ranks, placement
 from .ops import registry
 from .ops.graphs import never_compiled
 from .ops.schemas import COUNTERS, STATUSES
@@ -25,6 +25,7 @@ from .state.profile import Profile, profile_of
 from .state.table import Table
 from .state.tensors import State, fresh_state, make_grid, make_params, prior_table
 from .watch.history import History, snapshot, summarize
+from .watch.troubles import troubles
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -233,10 +234,12 @@ class InfoNoise:
         return following
 
     def refresh(self) -> None:
-        """Rebuild the table now from what is recorded, by all ranks of a process group, if coverage allows."""
+        """Rebuild the table now from what is recorded, by all ranks of a process group, if that is enough."""
         s = self.state
-        moments = sum_over_ranks_(self._ops.bin_stats(s.ring, s.count), self.process_group)
-        self._ops.refresh_(moments, s.mmse, s.cdf, s.stats, s.counters, s.grid, s.params)
+        moments = over_ranks(self._ops.bin_stats(s.ring, s.count), self.process_group)
+        self._ops.refresh_(
+            moments, s.count, s.previous_count, s.previous_cdf, s.mmse, s.cdf, s.stats, s.counters, s.grid, s.params
+        )
 
     def check_ranks(self) -> None:
         """Compare options, step count and table over the process group.
@@ -256,11 +259,12 @@ class InfoNoise:
     def reset(self) -> None:
         """Forget everything learned and start the warm-up again; the random stream goes on."""
         s = self.state
-        for tensor in (s.count, s.stats, s.counters):  # count first: no ring is read beyond it
+        for tensor in (s.count, s.previous_count, s.stats, s.counters):  # count first: no ring is read beyond it
             tensor.zero_()
         for tensor in (s.ring, s.mmse):
             tensor.fill_(-1)
-        s.cdf.copy_(self._prior_table.cdf.expand_as(s.cdf))
+        for tensor in (s.cdf, s.previous_cdf):
+            tensor.copy_(self._prior_table.cdf.expand_as(tensor))
         self._steps_seen = 0
 
     def to(self, device: torch.device | str) -> InfoNoise:
@@ -291,10 +295,23 @@ class InfoNoise:
 
     @property
     def status(self) -> str | list[str]:
-        """In words, for each group: one of `STATUSES`. Waits for the device."""
+        """In words, for each group: one of `STATUSES`, and its first trouble if it has one. Waits for the device."""
         codes = self.state.counters[:, COUNTERS.index("status")].tolist()
-        words = [STATUSES[code] for code in codes]
+        found = [troubles(self.state, self.config, g) for g in range(self.groups)]
+        words = [
+            f"{STATUSES[code]}, but {some[0]}" if some else STATUSES[code]
+            for code, some in zip(codes, found, strict=True)
+        ]
         return words[0] if self.groups == 1 else words
+
+    def troubles(self, group: int = 0) -> list[str]:
+        """What shows that a group trains at the wrong noise levels, a sentence each. Waits for the device.
+
+        Raises:
+            ValueError: group is not in [0, G).
+        """
+        index = whole("group", group, least=0, most=self.groups - 1)
+        return [str(trouble) for trouble in troubles(self.state, self.config, index)]
 
     def state_dict(self) -> dict[str, Any]:
         """Live state tensors and plain values; no collective, the same on every rank but the rings."""

@@ -13,7 +13,7 @@ from ..curves.levels import Shape
 from .channel import Flow, sigma_from_alpha_bar
 
 if TYPE_CHECKING:
-    from ..state.profile import Profile
+    pass
 
 _RESOLUTION = 1e-6  # neighbours closer than this in log sigma are one level to float32
 _ROUNDING = 1e-5  # an entry outside the grid by less is recorded in the end bin
@@ -153,20 +153,6 @@ class SigmaTable:
         below = schedule.table(group).below(self._edges)
         mass = torch.cat((below.new_zeros(1), below, below.new_ones(1))).diff()
         return mass.flip(0) if self._descending else mass
-
-    def reachable(self, profile: Profile) -> float:
-        """Mass of a schedule's bins that hold an entry; below its `coverage` it would wait for ever.
-
-        Bins narrower than the spacing of the entries stay empty, however long the training. Fewer
-        `bins`, or ends no wider than `sigma_min` and `sigma_max`, cure it.
-
-        Args:
-            profile: of the schedule, before training.
-        """
-        sigmas, low, high = self.sigmas.cpu().double(), profile.edges[0], profile.edges[-1]
-        recorded = sigmas[(sigmas >= low * (1 - _ROUNDING)) & (sigmas <= high * (1 + _ROUNDING))]
-        k = torch.bucketize(recorded, profile.edges[1:-1], right=True)
-        return float(profile.cdf.diff()[k.unique()].sum())
 
     def __repr__(self) -> str:
         """Length, range and order."""

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from ..curves.arguments import refuse
 from ..ops import eager
-from ..ops.schemas import SIGNALS
 from ..state.checkpoint import read_profile
 from ..state.profile import Profile
 from ..state.table import Table

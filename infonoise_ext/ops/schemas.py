@@ -63,7 +63,8 @@ STATS = ("pivot", "kept", "variance", "sharpness", "information", "drift")
 MOMENTS = ("count", "rest", "largest")
 STATUSES = ("warm-up", "waiting for losses", "active", "degenerate profile kept out")
 PIVOT_RULES = ("fixed", "onset", "power_law")
-SIGNALS = ("learnable", "entropy", "rescaled", "mmse", "length")
+CURVES = ("entropy", "rescaled", "mmse", "length")
+SIGNALS = ("learnable", *CURVES)
 
 
 class Layout(NamedTuple):
@@ -102,6 +103,15 @@ MOMENTS_LAYOUT = Layout(
     _F64, ("G", "K", len(MOMENTS)), None, "losses in every ring, the sum of all but the largest, the largest"
 )
 """Of the tensor that `bin_stats` makes and `refresh_` takes."""
+
+MAX_DRAW = 2**32
+"""The most samples of one draw: beyond, the counter of the random stream would repeat."""
+
+SHUFFLE_BLOCKS = 8
+"""Philox blocks with the keys of a shuffle of strata, two rounds each."""
+
+NO_RANK = 2**32 - 1
+"""In place of the rank in the counter, for what all ranks must find alike whatever their seeds."""
 
 EDGE_TOLERANCE = 1e-5
 """Relative distance outside the grid that still counts as rounding and belongs to the end bin."""

@@ -47,7 +47,7 @@ def test_schemas_are_complete():
 
 STEPS = {
     "record": ("bin_of", "skip_cause", "record"),
-    "draw": ("philox", "uniforms", "invert"),
+    "draw": ("philox", "shuffle", "uniforms", "invert"),
     "estimate": ("variance", "pooled", "estimate"),
     "pivot": ("onset", "knee", "power_law", "pivot"),
     "signal": ("rise", "window", "sharpness", "learnable", "signal"),

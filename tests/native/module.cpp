@@ -91,6 +91,9 @@ py::dict enum_layout() {
 PYBIND11_MODULE(_native, m) {
   m.def("philox", &philox_words);
   m.def("uniform", &uniform);
+  m.def("shuffle", [](uint32_t x, uint64_t n, const std::array<uint32_t, 4 * kShuffleBlocks>& keys) {
+    return shuffle(x, n, keys.data());
+  });
   m.def("bin_of", &bin_among);
   m.def("rough_log2", py::vectorize(rough_log2));
   m.def("exp_plain", py::vectorize(exp_plain));

@@ -73,13 +73,14 @@ def test_many_samples_of_one_table_are_the_cpus_bit_for_bit(emulated, width):
 
 
 def caught(op, seed):
-    """Whether a step raises or differs, or the flood of a bin, of whose last five losses the last tile holds four."""
+    """Whether a step, strata or the flood of a bin, of whose last five losses the last tile holds four, go wrong."""
     signal = SIGNALS.index("mmse")
     state = make_state(2, bins=12, capacity=5, warmup=1, refresh_every=1, min_count=20, signal=signal)
     run, batch = Parity([op], state), batch_of(state, 260, generator(seed))
     try:
         run("advance_", *batch, 260, torch.arange(260) % 2)
         run("observe_", torch.ones(260), torch.arange(260.0), torch.arange(260) < 212, None)
+        Parity([op], make_state(2, stratified=1))("sample_", 260, torch.arange(260) % 2)
     except (AssertionError, RuntimeError):
         return True
     return False

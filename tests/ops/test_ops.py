@@ -228,9 +228,21 @@ def test_sample(ways, n, stratified, rank, groups):
 def test_draws_of_tables_whose_edges_are_the_uniforms(ways, n, stratified, groups):
     """Beyond an edge lie bins without mass, so the level of a draw in the wrong bin is far off."""
     state = make_state(groups, bins=40, stratified=stratified, rank=1, world=2)
-    put_edges_at_uniforms(state, n)
-    wanted = Parity(ways, state)("sample_", n, group_of(state, n, generator(1)))
+    group = group_of(state, n, generator(1))
+    put_edges_at_uniforms(state, n, group)
+    wanted = Parity(ways, state)("sample_", n, group)
     assert len(wanted.unique()) > min(n, 40) / 3
+
+
+@over("size", [(0,), (1,), (5,), (300,), (1025,)], [(300,)])
+def test_strata_of_many_groups_some_empty(ways, size):
+    """Eight groups of unlike sizes, as int32 with a stride, in a draw and in a step."""
+    state = make_state(8, stratified=1, rank=3, world=5)
+    group = torch.randint(0, 6, (3 * size,), generator=generator(size)).square().clamp(max=7).int().to(DEVICE)[::3]
+    run = Parity(ways, state)
+    for _ in range(2):
+        run("sample_", size, group)
+    run("advance_", *batch_of(state, size, generator(1)), size, group)
 
 
 @over("size groups", list(product((*SIZES, *LARGE), (1, 3))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..schemas import NARROWEST, SAME_RATE, SIGNALS, TINY
+from ..schemas import CURVES, NARROWEST, SAME_RATE, TINY
 from .common import param, row
 
 
@@ -32,13 +32,13 @@ def window(rho: Tensor, sigma: Tensor, variance: Tensor) -> Tensor:
 
 
 def sharpness(q: Tensor, width: Tensor, reach: Tensor) -> Tensor:
-    """The power of the window that narrows it by as much as learning at one level serves the levels beside it."""
+    """The power of the window: 1/2 if it is wider than what is learned at one level reaches, more if it is narrower."""
     index = torch.arange(q.shape[-1], device=q.device, dtype=torch.float64)
     share = q / q.sum(-1, keepdim=True)
     mean = (share * index).sum(-1, keepdim=True)
     spread = width.square() * (share * (index - mean).square()).sum(-1)
-    power = (spread / (2 * spread - reach.square()).clamp(min=NARROWEST**2)).clamp(min=0.5)
-    return torch.where(q.sum(-1) > 0, power, 0.5)
+    power = (1 + (reach.square() / spread.clamp(min=TINY)).pow(4)) / 2
+    return torch.where(q.sum(-1) > 0, torch.minimum(power, spread / NARROWEST**2).clamp(min=0.5), 0.5)
 
 
 def learnable(q: Tensor, power: Tensor, sigma: Tensor, weight: Tensor, variance: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ def learnable(q: Tensor, power: Tensor, sigma: Tensor, weight: Tensor, variance:
 
 
 def curve(name: str, rho: Tensor, sigma: Tensor, width: Tensor) -> Tensor:
-    """The signal of this name, of rates [..., K], but "learnable": rho, rho sigma, the rise of mmse or its root."""
+    """A signal of `CURVES`, of entropy rates [..., K]: rho, rho sigma, the rise of mmse, or its root."""
     if name == "entropy":
         return rho
     if name == "rescaled":
@@ -66,7 +66,7 @@ def signal(rho: Tensor, variance: Tensor, grid: Tensor, params: Tensor) -> tuple
     q = window(rho, sigma, variance)
     power = sharpness(q, width, param(params, "reach"))
     first = learnable(q, power, sigma, row(grid, "weight"), variance)
-    others = [curve(name, rho, sigma, width) for name in SIGNALS[1:]]
+    others = [curve(name, rho, sigma, width) for name in CURVES]
     which = param(params, "signal").long().view(1)
     chosen = torch.stack((first, *others)).index_select(0, which).squeeze(0)
     return chosen, torch.where(which == 0, power, 1.0)

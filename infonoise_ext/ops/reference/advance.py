@@ -11,9 +11,9 @@ from .refresh import refresh_
 
 
 def advance_(
-    ring: Tensor, count: Tensor, previous_count: Tensor, previous_cdf: Tensor, mmse: Tensor, cdf: Tensor, stats: Tensor,
-    counters: Tensor, rng: Tensor, grid: Tensor, params: Tensor, sigma: Tensor, error: Tensor, mask: Tensor | None,
-    group: Tensor | None, n: int, next_group: Tensor | None,
+    ring: Tensor, count: Tensor, previous_count: Tensor, previous_cdf: Tensor, mmse: Tensor, cdf: Tensor,
+    stats: Tensor, counters: Tensor, rng: Tensor, grid: Tensor, params: Tensor, sigma: Tensor, error: Tensor,
+    mask: Tensor | None, group: Tensor | None, n: int, next_group: Tensor | None,
 ) -> Tensor:  # fmt: skip
     """Observe, sample, count the step, then refresh if due."""
     p = Params(*params.tolist())

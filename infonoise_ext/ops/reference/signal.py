@@ -29,13 +29,14 @@ def window(rho: list[float], sigma: list[float], variance: float) -> list[float]
 
 
 def sharpness(p: Params, q: list[float]) -> float:
-    """The power of the window that narrows it by as much as learning at one level serves the levels beside it."""
+    """The power of the window: 1/2 if it is wider than what is learned at one level reaches, more if it is narrower."""
     total = math.fsum(q)
     if not total > 0:
         return 0.5
     mean = math.fsum(k * x for k, x in enumerate(q)) / total
     spread = p.width**2 * math.fsum((k - mean) ** 2 * x for k, x in enumerate(q)) / total
-    return max(0.5, spread / max(2 * spread - p.reach**2, NARROWEST**2))
+    square = (p.reach**2 / max(spread, TINY)) * (p.reach**2 / max(spread, TINY))
+    return max(0.5, min((1 + square * square) / 2, spread / NARROWEST**2))
 
 
 def learnable(q: list[float], power: float, rows: dict[str, list[float]], variance: float) -> list[float]:

@@ -12,7 +12,7 @@ from ..checks import check_batch, check_draw, check_state
 from ..schemas import MOMENTS
 from .common import N_COUNTERS, ONE_PROGRAM, STEPS, is_due, on_device, options, padded, strides_of
 from .draw import BLOCK as DRAW
-from .draw import draw, launch_sample
+from .draw import draw, find_places, launch_sample, places_of
 from .moments import RINGS, SLOTS, launch_moments, ring_moments
 from .record import BLOCK, TILE, record, record_many
 from .refresh import refresh_group
@@ -30,7 +30,7 @@ def count_step(counters):
 @triton.jit(do_not_specialize=["G", "B", "n"])
 def step_kernel(
     ring, count, previous_count, previous_cdf, mmse, cdf, stats, counters, rng, grid, params, sigma, error, mask, group,
-    sigma_stride, error_stride, mask_stride, group_stride, next_group, next_stride, out, moments, G, B, n,
+    sigma_stride, error_stride, mask_stride, group_stride, next_group, next_stride, places, out, moments, G, B, n,
     K: tl.constexpr, KP: tl.constexpr, LOG: tl.constexpr, C: tl.constexpr, BLOCK: tl.constexpr, TILE: tl.constexpr,
     DRAW: tl.constexpr, RINGS: tl.constexpr, SLOTS: tl.constexpr, REFRESH: tl.constexpr,
 ):  # fmt: skip
@@ -38,8 +38,10 @@ def step_kernel(
     strides = (sigma_stride, error_stride, mask_stride, group_stride)
     record(ring, count, counters, grid, sigma, error, mask, group, strides, G, B, K, KP, LOG, C, BLOCK, TILE)
     seed, offset = tl.load(rng), tl.load(rng + 1)
+    if next_group is not None:
+        find_places(params, next_group, next_stride, places, G, n, 0, 1, DRAW)
     for start in range(0, n, DRAW):
-        draw(cdf, grid, params, seed, offset, out, next_group, next_stride, G, start, n, K, KP, LOG, DRAW)
+        draw(cdf, grid, params, seed, offset, out, next_group, next_stride, places, G, start, n, K, KP, LOG, DRAW)
     tl.debug_barrier()
     if n > 0:
         tl.store(rng + 1, offset + 1)
@@ -75,7 +77,7 @@ def advance_(
     counters: Tensor, rng: Tensor, grid: Tensor, params: Tensor, sigma: Tensor, error: Tensor, mask: Tensor | None,
     group: Tensor | None, n: int, next_group: Tensor | None,
 ) -> Tensor:  # fmt: skip
-    """One launch for an ordinary batch of one group, three of several, seven for a large batch."""
+    """One launch for an ordinary batch of one group, three of several; seven for a large batch, eight with groups."""
     check_state(
         ring=ring, count=count, previous_count=previous_count, previous_cdf=previous_cdf, mmse=mmse, cdf=cdf,
         stats=stats, counters=counters, rng=rng, grid=grid, params=params,
@@ -100,7 +102,7 @@ def advance_(
             step_kernel[(1,)](
                 ring, count, previous_count, previous_cdf, mmse, cdf, stats, counters, rng, grid, params,
                 *inputs, *strides,
-                next_group, *strides_of(next_group), out, moments, groups, batch, n,
+                next_group, *strides_of(next_group), places_of(next_group, groups), out, moments, groups, batch, n,
                 **padded(bins), C=capacity, BLOCK=BLOCK, TILE=TILE, DRAW=DRAW, RINGS=RINGS, SLOTS=SLOTS,
                 REFRESH=groups == 1, **options(bins if groups == 1 else 0),
             )  # fmt: skip

@@ -6,7 +6,7 @@ import triton
 import triton.language as tl
 
 from ..schemas import NARROWEST, PARAMS, SIGNALS
-from .common import CLOSE, INF, WIDTH, larger, safe_log, smaller
+from .common import CLOSE, INF, SMALLEST, WIDTH, larger, safe_log, smaller
 
 SIGNAL = tl.constexpr(PARAMS.index("signal"))
 REACH = tl.constexpr(PARAMS.index("reach"))
@@ -46,13 +46,14 @@ def window(rho, k, sigma, variance, K: tl.constexpr):
 
 @triton.jit
 def sharpness(q, k, params):
-    """The power of the window that narrows it by as much as learning at one level serves the levels beside it."""
+    """The power of the window: 1/2 if it is wider than what is learned at one level reaches, more if it is narrower."""
     total = tl.sum(q)
     safe = tl.where(total > 0, total, 1.0)
     distance = k - tl.sum(k * q) / safe
     width, reach = tl.load(params + WIDTH), tl.load(params + REACH)
     spread = tl.sum(distance * distance * q) / safe * (width * width)
-    power = spread / tl.maximum(2 * spread - reach * reach, LEAST_SPREAD)
+    ratio = reach * reach / tl.where(spread > SMALLEST, spread, tl.full((), SMALLEST, tl.float64))
+    power = tl.minimum(0.5 * (1 + ratio * ratio * ratio * ratio), spread / LEAST_SPREAD)
     return tl.where(total > 0, tl.maximum(power, 0.5), 0.5)
 
 
