@@ -35,8 +35,9 @@ def sharpness(p: Params, q: list[float]) -> float:
         return 0.5
     mean = math.fsum(k * x for k, x in enumerate(q)) / total
     spread = p.width**2 * math.fsum((k - mean) ** 2 * x for k, x in enumerate(q)) / total
-    square = (p.reach**2 / max(spread, TINY)) * (p.reach**2 / max(spread, TINY))
-    return max(0.5, min((1 + square * square) / 2, spread / NARROWEST**2))
+    ratio = p.reach**2 / max(spread, TINY)
+    power = (1 + ratio * ratio * ratio * ratio) / 2  # where ** would raise OverflowError
+    return max(0.5, min(power, spread / NARROWEST**2))
 
 
 def learnable(q: list[float], power: float, rows: dict[str, list[float]], variance: float) -> list[float]:
