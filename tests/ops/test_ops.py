@@ -282,9 +282,7 @@ def advance_twice(backend, ways, bins, capacity, rule):
     """Against another quick backend: the reference's loops are quadratic in the bins."""
     often = {"warmup": 1, "refresh_every": 1, "min_count": min(40, bins * capacity) if rule == 2 else 1}
     signal = SIGNALS.index("length" if rule == 2 else "learnable")
-    state = make_state(
-        bins=bins, capacity=capacity, pivot_rule=rule, pivot_value=PIVOTS[rule], signal=signal, **often
-    )
+    state = make_state(bins=bins, capacity=capacity, pivot_rule=rule, pivot_value=PIVOTS[rule], signal=signal, **often)
     run = Parity(ways, state, "eager" if backend == "compiled" else "compiled")
     for seed in (1, 2):
         run("advance_", *batch_of(state, 5000, generator(seed)), 100, None)

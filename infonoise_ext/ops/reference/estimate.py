@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from ..schemas import CERTAIN, INFLUENCE, TINY, Params
 
 
-class Pool(NamedTuple):
+@dataclass(frozen=True)
+class Pool:
     """Losses of one or more bins: their number, the sum of all but the largest, the largest."""
 
     count: float
@@ -15,12 +16,12 @@ class Pool(NamedTuple):
     largest: float
 
     def merged(self, other: Pool) -> Pool:
-        """Of both."""
+        """The pool of both."""
         rest = self.rest + other.rest + min(self.largest, other.largest)
         return Pool(self.count + other.count, rest, max(self.largest, other.largest))
 
     def scaled(self, unit: float) -> Pool:
-        """In that unit."""
+        """With its losses in another unit."""
         return Pool(self.count, self.rest / unit, self.largest / unit)
 
     def mean(self) -> float:

@@ -52,8 +52,8 @@ def sharpness(q, k, params):
     distance = k - tl.sum(k * q) / safe
     width, reach = tl.load(params + WIDTH), tl.load(params + REACH)
     spread = tl.sum(distance * distance * q) / safe * (width * width)
-    ratio = reach * reach / tl.maximum(spread, SMALLEST)
-    power = tl.minimum((1 + ratio * ratio * ratio * ratio) / 2, spread / LEAST_SPREAD)
+    ratio = reach * reach / tl.where(spread > SMALLEST, spread, tl.full((), SMALLEST, tl.float64))
+    power = tl.minimum(0.5 * (1 + ratio * ratio * ratio * ratio), spread / LEAST_SPREAD)
     return tl.where(total > 0, tl.maximum(power, 0.5), 0.5)
 
 
