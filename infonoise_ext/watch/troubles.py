@@ -51,7 +51,7 @@ class Trouble(NamedTuple):
 
 RULES: dict[str, tuple[Callable[[Facts], Any], str]] = {
     "No steps": (
-        lambda f: f["recorded"] >= 1000 and not f["steps"],
+        lambda f: f["recorded"] >= 1000 and not f["steps"] and not f["refreshes"],
         "{recorded:,} losses are recorded, but `step()` was never called: the warm-up lasts for ever. Call it after "
         "each optimizer step, or use `advance`.",
     ),
@@ -188,7 +188,7 @@ def spikes(ring: Tensor, count: Tensor) -> int:
     held = torch.arange(ring.shape[-1]) < count.unsqueeze(-1)
     losses = torch.where(held, ring.double(), 0.0)
     number, largest = held.sum(-1), losses.amax(-1)
-    others = torch.where(losses == largest.unsqueeze(-1), 0.0, losses).sum(-1) / (number - 1).clamp(min=1)
+    others = (losses.sum(-1) - largest) / (number - 1).clamp(min=1)
     return int(((number >= 16) & (largest > SPIKE * others)).sum())
 
 
