@@ -105,7 +105,7 @@ inline void check_batch(const Tensor& sigma, const Tensor& error, const Optional
 }
 
 inline void check_draw(int64_t n, const OptionalTensor& group, const char* name) {
-  if (n < 0) refuse("n is ", n, ", but must be at least 0");
+  if (n < 0 || n > kMaxDraw) refuse("n is ", n, ", but must be in [0, ", kMaxDraw, "]");
   check_group(group, name, n, "the samples to draw");
 }
 

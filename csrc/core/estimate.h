@@ -80,7 +80,7 @@ INX_HD double estimate(const Team& team, const Params& p, const Grid& grid, cons
     const double gaussian = gaussian_mmse(found, sigma[k]), unit = gaussian > kTiny ? gaussian : 1.0;
     pools.rest[k] /= unit, pools.largest[k] /= unit;
   }
-  team.sync();
+  PLANT(missing_pool_barrier, team.sync(), void());
   for (int k = team.first(); k < grid.bins; k += team.step()) {
     const double m = mean(pooled(p, grid.bins, pools, k)) * gaussian_mmse(found, sigma[k]);
     mmse[k] = m < bound[k] ? m : bound[k];

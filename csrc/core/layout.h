@@ -9,8 +9,10 @@
 
 #if defined(__CUDACC__)
 #define INX_HD __device__ __forceinline__  // nvcc builds these for the GPU alone
+#define INX_ROLLED _Pragma("unroll 1")     // a loop that unrolled would take too many registers
 #else
 #define INX_HD inline
+#define INX_ROLLED
 #endif
 
 // A bug that the tests must find: only tests/native/emulator.h compiles what is wrong, and wakes it by name.
@@ -29,12 +31,13 @@ INX_HD To bit_cast(From from) {
 }
 
 constexpr int kMaxBins = 4096;
-constexpr double kTiny = 1e-300;         // floor of every logarithm's argument
-constexpr double kEdgeTolerance = 1e-5;  // relative; a sigma this far outside is rounding
-constexpr double kSameRate = 1e-9;       // relative; rates or mmse this close differ by rounding
-constexpr double kInfluence = 1.0 / 16;  // of the largest loss on a mean
-constexpr double kCertain = 0.9;         // largest share of noise in an error that still tells the data's variance
-constexpr double kNarrowest = 0.25;      // standard deviation in log sigma
+constexpr int64_t kMaxDraw = int64_t(1) << 32;  // samples of one draw; beyond, the random stream would repeat
+constexpr double kTiny = 1e-300;                // floor of every logarithm's argument
+constexpr double kEdgeTolerance = 1e-5;         // relative; a sigma this far outside is rounding
+constexpr double kSameRate = 1e-9;              // relative; rates or mmse this close differ by rounding
+constexpr double kInfluence = 1.0 / 16;         // of the largest loss on a mean
+constexpr double kCertain = 0.9;     // largest share of noise in an error that still tells the data's variance
+constexpr double kNarrowest = 0.25;  // standard deviation in log sigma
 
 // `params` tensor, float64 [kParams].
 struct Params {

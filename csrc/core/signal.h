@@ -42,7 +42,7 @@ INX_HD void window(const Team& team, const Grid& grid, double variance, const do
   team.sync();
 }
 
-// The power of the window that narrows it by as much as learning at one level serves the levels beside it.
+// The power of the window: 1/2 if it is wider than what is learned at one level reaches, more if it is narrower.
 INX_HD double sharpness(const Params& p, int bins, const double* q) {
   double total = 0, mean = 0, spread = 0;
   for (int k = 0; k < bins; ++k) total += q[k], mean += k * q[k];
@@ -50,8 +50,8 @@ INX_HD double sharpness(const Params& p, int bins, const double* q) {
   mean /= total;
   for (int k = 0; k < bins; ++k) spread += (k - mean) * (k - mean) * q[k];
   spread *= p.width * p.width / total;
-  const double left = 2 * spread - p.reach * p.reach, narrowest = kNarrowest * kNarrowest;
-  const double power = spread / (left > narrowest ? left : narrowest);
+  const double ratio = p.reach * p.reach / (spread > kTiny ? spread : kTiny), most = spread / (kNarrowest * kNarrowest);
+  const double wanted = (1 + ratio * ratio * ratio * ratio) / 2, power = wanted < most ? wanted : most;
   return power > 0.5 ? power : 0.5;
 }
 

@@ -104,18 +104,31 @@ Tensor new_sigma(const Tensor& cdf, int64_t n, const OptionalTensor& group, cons
   return out;
 }
 
+std::optional<AllStrata> strata_of(const Params& p, const Stream& stream, int64_t n, const OptionalTensor& group,
+                                   int64_t groups) {
+  if (!(p.stratified > 0)) return std::nullopt;
+  AllStrata strata(groups);
+  if (!group) strata.count(0, n);
+  for_each_chunk(group ? n : 0, group, [&](int64_t, int size, const int64_t* chosen) {
+    for (int i = 0; i < size; ++i) strata.count(chosen[i], 1);
+  });
+  strata.prepare(p, stream);
+  return strata;
+}
+
 // Sigmas by the exact inverse, from uniforms in float64.
 void draw_all_by_inverse(const Params& p, const Grid& grid, const Tensor& cdf, const Stream& stream, const Tensor& out,
                          const OptionalTensor& group) {
   const int64_t n = out.numel();
   const double* tables = cdf_of(cdf, grid.bins);
   float* sigma = static_cast<float*>(out.data_ptr());
+  std::optional<AllStrata> strata = strata_of(p, stream, n, group, cdf.size(0));
   const auto run = [&](const auto& find) {
     uint32_t words[kChunk];
     double u[kChunk];
     for_each_chunk(n, group, [&](int64_t start, int size, const int64_t* chosen) {
-      words_of_chunk(p, stream, start, size, words);
-      uniforms(p, stream, start, size, words, u);
+      words_of_chunk(stream, start, size, words);
+      uniforms(words, chosen, size, strata ? &*strata : nullptr, u);
       invert(p, grid, tables, u, chosen, size, sigma + start, find);
     });
   };
@@ -136,7 +149,7 @@ void draw_all_by_words(const Params& p, const Grid& grid, const Tensor& cdf, con
   const auto run = [&](const auto& find) {
     uint32_t words[kChunk];
     for_each_chunk(n, group, [&](int64_t start, int size, const int64_t* chosen) {
-      words_of_chunk(p, stream, start, size, words);
+      words_of_chunk(stream, start, size, words);
       draw_by_words(p, grid, words, size, sigma + start,
                     [&](int i) { return find(words[i], tables + (chosen ? chosen[i] * (grid.bins + 1) : 0)); });
     });
@@ -153,7 +166,7 @@ void draw(const Params& p, const Grid& grid, const Tensor& cdf, const Tensor& rn
           const OptionalTensor& group) {
   const int64_t n = out.numel();
   int64_t* state = rng_of(rng);
-  const Stream stream = stream_of(p, state[0], uint64_t(state[1]), n);
+  const Stream stream = stream_of(p, state, uint64_t(state[1]));
   (draws_by_words(p) ? draw_all_by_words : draw_all_by_inverse)(p, grid, cdf, stream, out, group);
   if (n > 0) state[1] += 1;
 }

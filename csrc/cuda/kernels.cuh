@@ -25,11 +25,13 @@ INX_KERNEL advance_kernel(Rings rings, Tables t, Grid grid, const Params* params
   record(rings, grid, b, g, workers, shared);
   if (draws) {
     const Params p = *params;
-    const Stream stream = stream_of(p, rng[0], header_of(shared)->offset, d.size);
+    const Stream stream = stream_of(p, rng, header_of(shared)->offset);
     const double* cdf = t.cdf + g * (grid.bins + 1);
     const int64_t first = threadIdx.x, step = blockDim.x;
     if (alone) {
       draw_one_table(p, grid, cdf, stream, d, 1, first, step, shared);
+    } else if (p.stratified > 0) {
+      draw_group_strata(p, grid, t.cdf, stream, d, rings.groups, g, shared);
     } else {
       draw_tables(p, grid, stream, d, first, step, [&](int64_t i) -> const double* {
         return clamped_group(d.group, i, rings.groups) == g ? cdf : nullptr;

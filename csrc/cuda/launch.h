@@ -74,8 +74,9 @@ void launch_sample(On& on, const double* cdf, const Grid& grid, const Params* p,
                    const Draw& d) {
   if (d.size == 0) return;
   const int threads = std::min(128, on.limits.threads);
-  on(sample_kernel, blocks_for(on.limits, (d.size + 3) / 4, threads), threads, shared_bytes(draw_bytes(grid.bins)), cdf,
-     grid, p, rng, groups, d);
+  const int64_t walkers = d.group.kind == kAbsent ? 0 : groups * threads;  // of strata: a block a group
+  on(sample_kernel, blocks_for(on.limits, std::max((d.size + 3) / 4, walkers), threads), threads,
+     shared_bytes(draw_bytes(grid.bins)), cdf, grid, p, rng, groups, d);
 }
 
 template <class On>

@@ -104,6 +104,15 @@ MOMENTS_LAYOUT = Layout(
 )
 """Of the tensor that `bin_stats` makes and `refresh_` takes."""
 
+MAX_DRAW = 2**32
+"""The most samples of one draw: beyond, the counter of the random stream would repeat."""
+
+SHUFFLE_BLOCKS = 8
+"""Philox blocks with the keys of a shuffle of strata, two rounds each."""
+
+NO_RANK = 2**32 - 1
+"""In place of the rank in the counter, for what all ranks must find alike whatever their seeds."""
+
 EDGE_TOLERANCE = 1e-5
 """Relative distance outside the grid that still counts as rounding and belongs to the end bin."""
 

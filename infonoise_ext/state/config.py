@@ -41,7 +41,8 @@ class InfoNoiseConfig:
         pivot: c of the gate, as a number in units of sigma (0 is no gate) or as a rule that is read off the
             entropy rate whatever the signal.
         gate_power: n of the gate (Eq. 17).
-        sampling: "iid", or "stratified" over all samples of all ranks.
+        sampling: "iid", or "stratified": the n samples of a group in one call lie one in each n-th of its table,
+            in random order, and ranks take different parts of each n-th.
 
     Raises:
         ValueError: an option of another kind or out of range, named with what is allowed. NumPy scalars and
@@ -52,12 +53,12 @@ class InfoNoiseConfig:
     sigma_max: float = 80.0
     bins: int = 64
     capacity: int = 256
-    warmup: int = 100
-    refresh_every: int = 100
+    warmup: int = 50
+    refresh_every: int = 50
     min_count: int = 64
     floor: float = 0.05
     signal: str = "learnable"
-    reach: float = 0.6
+    reach: float = 0.56
     pivot: Pivot = 0.0
     gate_power: float = 3.0
     sampling: str = "iid"

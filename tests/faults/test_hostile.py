@@ -7,7 +7,7 @@ import time
 
 import pytest
 import torch
-from support import OPS, make_state
+from support import OPS, REFRESH, make_state
 
 import infonoise_ext as inx
 from infonoise_ext.ops.schemas import GRID_ROWS, LAYOUT, PARAMS
@@ -35,7 +35,7 @@ def use(state, ops):
         ops.observe_(*(state[name] for name in ("ring", "count", "counters", "grid")), *batch)
         ops.sample_(*(state[name] for name in ("cdf", "rng", "grid", "params")), 5000, None)
         moments = ops.bin_stats(state["ring"], state["count"])
-        ops.refresh_(moments, *(state[name] for name in ("mmse", "cdf", "stats", "counters", "grid", "params")))
+        ops.refresh_(moments, *(state[name] for name in REFRESH))
 
 
 def spoiled(generator):
@@ -92,7 +92,7 @@ def test_counts_that_wrapped_name_slots_still(backend, count):
 
 
 def test_a_cadence_of_zero_never_comes_due():
-    schedule = inx.InfoNoise(seed=1, warmup=1, min_count=1, coverage=0.01)
+    schedule = inx.InfoNoise(seed=1, warmup=1, min_count=1)
     schedule.state.params[PARAMS.index("refresh_every")] = 0
     sigma = schedule.sample(64)
     schedule.advance(sigma, sigma)

@@ -47,7 +47,7 @@ def test_schemas_are_complete():
 
 STEPS = {
     "record": ("bin_of", "skip_cause", "record"),
-    "draw": ("philox", "uniforms", "invert"),
+    "draw": ("philox", "shuffle", "uniforms", "invert"),
     "refresh": ("fill", "smooth", "rate", "gate", "build_table"),
     "signal": ("rise", "signal"),
     "pivot": ("onset", "valley", "knee", "power_law", "pivot"),

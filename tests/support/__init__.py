@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 """Of the repository."""
 MUTABLE = ("ring", "count", "previous_count", "previous_cdf", "mmse", "cdf", "stats", "counters", "rng")
 ADVANCE = (*MUTABLE, "grid", "params")
+REFRESH = (*MUTABLE[1:-1], "grid", "params")
 DEVICE = os.environ.get("INFONOISE_TEST_DEVICE", "cpu")
 """Where the tests' states and inputs live; their numbers come from CPU generators on every device."""
 
@@ -66,10 +67,10 @@ def make_state(groups=1, bins=32, capacity=8, low=0.01, high=50.0, seed=1, devic
     return {name: tensor.to(device) for name, tensor in state.items()}
 
 
-def put_edges_at_uniforms(state, n):
+def put_edges_at_uniforms(state, n, group=None):
     """Inner edges of every table: uniforms of the next draw of n, or their neighbours; some edges are double."""
     p, rng, g = Params(*state["params"].tolist()), state["rng"].tolist(), generator(n)
-    u = reference.draw.uniforms(p, *rng, n)
+    u = reference.draw.uniforms(p, *rng, n * [0] if group is None else group.tolist())
     for table in state["cdf"]:
         chosen = [u[i] for i in torch.randint(0, n, (len(table) // 2 - 1,), generator=g)]
         edges = [math.nextafter(x, (x, 0.0, 1.0)[i % 3]) for i, x in enumerate(chosen)]

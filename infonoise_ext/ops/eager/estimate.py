@@ -8,13 +8,16 @@ from torch import Tensor
 from ..schemas import CERTAIN, INFLUENCE, TINY
 from .common import param, row
 
+AT_ONCE = 2**20
+"""Pairs of bins that are looked at together, so that many bins take little memory."""
+
 
 def merged(within: Tensor, moments: Tensor) -> Tensor:
     """Moments [..., 3] of the union of those bins of `moments` [..., K, 3] that are `within` [..., K]."""
-    count, rest, largest = torch.where(within.unsqueeze(-1), moments, 0.0).unbind(-1)
-    top = torch.zeros_like(within).scatter(-1, largest.argmax(-1, keepdim=True), True)
-    others = rest + torch.where(top, 0.0, largest)
-    return torch.stack((count.sum(-1), others.sum(-1), largest.amax(-1)), -1)
+    count, rest, largest = (torch.where(within, x, 0.0) for x in moments.unbind(-1))
+    top = largest.argmax(-1, keepdim=True)
+    others = rest.sum(-1) + largest.scatter(-1, top, 0.0).sum(-1)
+    return torch.stack((count.sum(-1), others, largest.gather(-1, top).squeeze(-1)), -1)
 
 
 def mean(moments: Tensor) -> Tensor:
@@ -38,15 +41,16 @@ def variance(moments: Tensor, grid: Tensor, params: Tensor) -> Tensor:
 
 def pooled(moments: Tensor, params: Tensor) -> Tensor:
     """Moments of each bin and of as many neighbours, the same to both sides, as `min_count` losses take: [G, K, 3]."""
-    bins = moments.shape[-2]
+    groups, bins, _ = moments.shape
     index = torch.arange(bins, device=moments.device)
     total = torch.nn.functional.pad(moments[..., 0].cumsum(-1), (1, 0))
-    low = (index.unsqueeze(-1) - index).clamp(min=0)  # [K, reach]
-    high = (index.unsqueeze(-1) + index + 1).clamp(max=bins)
-    short = total[:, high] - total[:, low] < param(params, "min_count")
-    reach = short.sum(-1, keepdim=True)  # [G, K, 1]
-    distance = (index.unsqueeze(-1) - index).abs()
-    return merged(distance <= reach, moments.unsqueeze(-3))
+    pools = []
+    for k in index.unsqueeze(-1).split(max(1, AT_ONCE // (groups * bins))):
+        number = total[:, (k + index + 1).clamp(max=bins)] - total[:, (k - index).clamp(min=0)]
+        short = number < param(params, "min_count")
+        reach = short.sum(-1, keepdim=True)  # [G, rows, 1]
+        pools.append(merged((k - index).abs() <= reach, moments.unsqueeze(-3)))
+    return torch.cat(pools, 1)
 
 
 def estimate(moments: Tensor, grid: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:

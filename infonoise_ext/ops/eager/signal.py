@@ -32,13 +32,13 @@ def window(rho: Tensor, sigma: Tensor, variance: Tensor) -> Tensor:
 
 
 def sharpness(q: Tensor, width: Tensor, reach: Tensor) -> Tensor:
-    """The power of the window that narrows it by as much as learning at one level serves the levels beside it."""
+    """The power of the window: 1/2 if it is wider than what is learned at one level reaches, more if it is narrower."""
     index = torch.arange(q.shape[-1], device=q.device, dtype=torch.float64)
     share = q / q.sum(-1, keepdim=True)
     mean = (share * index).sum(-1, keepdim=True)
     spread = width.square() * (share * (index - mean).square()).sum(-1)
-    power = (spread / (2 * spread - reach.square()).clamp(min=NARROWEST**2)).clamp(min=0.5)
-    return torch.where(q.sum(-1) > 0, power, 0.5)
+    power = (1 + (reach.square() / spread.clamp(min=TINY)).pow(4)) / 2
+    return torch.where(q.sum(-1) > 0, torch.minimum(power, spread / NARROWEST**2).clamp(min=0.5), 0.5)
 
 
 def learnable(q: Tensor, power: Tensor, sigma: Tensor, weight: Tensor, variance: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..schemas import CERTAIN, INFLUENCE, Params
+from ..schemas import CERTAIN, INFLUENCE, TINY, Params
 
 
 class Pool(NamedTuple):
@@ -66,7 +66,7 @@ def estimate(p: Params, pools: list[Pool], sigma: list[float], bound: list[float
     """
     s2 = variance(p, pools, sigma, bound)
     gaussian = [gaussian_mmse(s2, s) for s in sigma]
-    relative = [pool.scaled(g) if g > 0 else pool for pool, g in zip(pools, gaussian, strict=True)]
+    relative = [pool.scaled(g) if g > TINY else pool for pool, g in zip(pools, gaussian, strict=True)]
     mmse = [pooled(p, relative, k).mean() * g for k, g in enumerate(gaussian)]
     mmse = [min(m, b) for m, b in zip(mmse, bound, strict=True)]
     return [min(mmse[k:]) for k in range(len(mmse))], s2

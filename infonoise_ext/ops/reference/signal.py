@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
-from ..schemas import NARROWEST, SAME_RATE, SIGNALS, Params
+from ..schemas import NARROWEST, SAME_RATE, SIGNALS, TINY, Params
 
 
 def rise(mmse: list[float], width: float) -> list[float]:
@@ -29,19 +29,20 @@ def window(rho: list[float], sigma: list[float], variance: float) -> list[float]
 
 
 def sharpness(p: Params, q: list[float]) -> float:
-    """The power of the window that narrows it by as much as learning at one level serves the levels beside it."""
+    """The power of the window: 1/2 if it is wider than what is learned at one level reaches, more if it is narrower."""
     total = math.fsum(q)
     if not total > 0:
         return 0.5
     mean = math.fsum(k * x for k, x in enumerate(q)) / total
     spread = p.width**2 * math.fsum((k - mean) ** 2 * x for k, x in enumerate(q)) / total
-    return max(0.5, spread / max(2 * spread - p.reach**2, NARROWEST**2))
+    power = (1 + (p.reach**2 / max(spread, TINY)) ** 4) / 2
+    return max(0.5, min(power, spread / NARROWEST**2))
 
 
 def learnable(q: list[float], power: float, rows: dict[str, list[float]], variance: float) -> list[float]:
     """The window to a power, times the geometric mean of the loss weight and EDM's."""
     sigma, weight = rows["sigma"], rows["weight"]
-    edm = [1 / s**2 + 1 / variance for s in sigma]  # Eq. 52
+    edm = [1 / s**2 + 1 / max(variance, TINY) for s in sigma]  # Eq. 52
     return [x**power * math.sqrt(w * e) for x, w, e in zip(q, weight, edm, strict=True)]
 
 
