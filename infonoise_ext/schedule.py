@@ -176,8 +176,9 @@ class InfoNoise:
 
         Args:
             sigma: noise levels that were used, any floating dtype: [B], or [B, T, ...] for one a frame or token.
-            error: UNWEIGHTED squared error of what each level corrupted, of sigma's shape, summed or averaged
-                over its elements (`channel.clean_error` converts other predictions).
+            error: UNWEIGHTED squared error of what each level corrupted, of sigma's shape, averaged over its
+                elements (`channel.clean_error` converts other predictions). To the signal "learnable" and to
+                `troubles` a sum over d elements looks like data of d times the variance.
             mask: bool of sigma's shape, False leaves a level out.
             group: int64 or int32 in [0, G), of sigma's shape or of its first sizes.
         """

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
@@ -12,9 +10,6 @@ from ..curves.density import Schedule
 from ..curves.levels import Shape
 from ..state.table import Table
 from .channel import Flow, sigma_from_alpha_bar
-
-if TYPE_CHECKING:
-    pass
 
 _RESOLUTION = 1e-6  # neighbours closer than this in log sigma are one level to float32
 _ROUNDING = 1e-5  # an entry outside the grid by less is recorded in the end bin

@@ -195,7 +195,7 @@ def _estimates(
 
 def _moments(ring: Tensor, count: Tensor) -> Tensor:
     """Number, sum and sum of squares [K, 3] of the losses in rings [K, C]."""
-    held = torch.arange(ring.shape[-1]) < count.unsqueeze(-1)
+    held = torch.arange(ring.shape[-1], device="cpu") < count.unsqueeze(-1)
     losses = torch.where(held, ring, 0.0).double()
     return torch.stack((held.sum(-1).double(), losses.sum(-1), losses.square().sum(-1)), -1)
 

@@ -51,7 +51,7 @@ class Trouble(NamedTuple):
 
 RULES: dict[str, tuple[Callable[[Facts], Any], str]] = {
     "No steps": (
-        lambda f: f["recorded"] >= 1000 and not f["steps"],
+        lambda f: f["recorded"] >= 1000 and not f["steps"] and not f["refreshes"],
         "{recorded:,} losses are recorded, but `step()` was never called: the warm-up lasts for ever. Call it after "
         "each optimizer step, or use `advance`.",
     ),
@@ -133,7 +133,7 @@ def facts(state: State, config: InfoNoiseConfig, group: int) -> Facts:
     count, ring = state.count[group].cpu(), state.ring[group].cpu()
     earlier = state.previous_count[group].cpu()
     newer = count - earlier[0] if bool(earlier.any()) else count
-    std = math.sqrt(stats["variance"])
+    std = math.sqrt(max(0.0, stats["variance"]))
     return counters | stats | {
         "recorded": int(count.sum()),
         "skipped": sum(counters[cause] for cause in SKIP_CAUSES),
@@ -169,7 +169,7 @@ def distance(recorded: Tensor, cdf: Tensor) -> float:
 def rescaled(ring: Tensor, count: Tensor, earlier: Tensor) -> float:
     """The median over bins, by their losses, of the mean of the losses since `earlier` over the mean of the older."""
     capacity = ring.shape[-1]
-    age = (count.unsqueeze(-1) - 1 - torch.arange(capacity)) % capacity  # 0 is the newest
+    age = (count.unsqueeze(-1) - 1 - torch.arange(capacity, device="cpu")) % capacity  # 0 is the newest
     held = age < count.clamp(max=capacity).unsqueeze(-1)
     new = held & (age < (count - earlier).unsqueeze(-1))
     old = held & ~new
@@ -185,10 +185,10 @@ def rescaled(ring: Tensor, count: Tensor, earlier: Tensor) -> float:
 
 def spikes(ring: Tensor, count: Tensor) -> int:
     """Bins of 16 losses or more of which one is more than `SPIKE` times the mean of the others."""
-    held = torch.arange(ring.shape[-1]) < count.unsqueeze(-1)
+    held = torch.arange(ring.shape[-1], device="cpu") < count.unsqueeze(-1)
     losses = torch.where(held, ring.double(), 0.0)
     number, largest = held.sum(-1), losses.amax(-1)
-    others = torch.where(losses == largest.unsqueeze(-1), 0.0, losses).sum(-1) / (number - 1).clamp(min=1)
+    others = (losses.sum(-1) - largest) / (number - 1).clamp(min=1)
     return int(((number >= 16) & (largest > SPIKE * others)).sum())
 
 

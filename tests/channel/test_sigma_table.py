@@ -96,6 +96,21 @@ def test_learned_schedule_serves_a_table_and_learns_from_it(first):
     assert p_value(index.numpy(), mass.numpy()) > ALPHA
 
 
+def test_bins_between_the_entries_of_a_table_do_not_keep_a_schedule_waiting():
+    """The lowest entries are 0.003 k, k = 1, 2, ...: of 64 bins, those between them take their neighbours' losses."""
+    table = SigmaTable.from_flow("noise", shift=3.0)
+    schedule = inx.InfoNoise(table.sigma_min, table.sigma_max, prior=inx.LogUniform(), seed=2)
+    for _ in range(100):
+        _, sigma = table.sample(schedule, 1024)
+        schedule.observe(sigma, sigma.square() / (1 + sigma.square()))
+        schedule.step()
+    profile = schedule.profile()
+    assert schedule.status == "active"
+    assert 0 < int((profile.count == 0).sum()) < 8
+    exact = profile.sigma.square() / (1 + profile.sigma.square())
+    assert (profile.mmse / exact - 1).abs().max() < schedule.config.width  # a loss is at most that far from its centre
+
+
 def test_groups_draw_from_their_own_table():
     table = SigmaTable.from_flow("noise", steps=50)
     schedule = inx.InfoNoise(table.sigma_min, table.sigma_max, groups=2, seed=5)

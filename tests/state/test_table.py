@@ -84,8 +84,8 @@ def test_a_schedules_table_is_what_it_samples_and_stays():
 
 def test_a_table_is_a_prior_and_a_schedule(table):
     """A schedule on the table's own grid that starts from it samples the very same distribution."""
-    first = inx.InfoNoise(0.01, 10.0, bins=16, prior=inx.LogNormal(0.0, 0.5), prior_floor=0.0)
-    second = inx.InfoNoise(0.01, 10.0, bins=16, prior=first.table(), prior_floor=0.0)
+    first = inx.InfoNoise(0.01, 10.0, bins=16, prior=inx.LogNormal(0.0, 0.5), floor=0.0)
+    second = inx.InfoNoise(0.01, 10.0, bins=16, prior=first.table(), floor=0.0)
     torch.testing.assert_close(second.state.cdf, first.state.cdf, rtol=0, atol=1e-12)
     sigma = table.advance(torch.ones(5), torch.ones(5))
     assert sigma.shape == (5,)
