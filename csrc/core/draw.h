@@ -23,28 +23,73 @@ INX_HD void philox(uint32_t c[4], uint32_t key0, uint32_t key1) {
 
 struct Stream {  // the draw of one call
   uint64_t seed, offset;
-  int64_t turn, world, total;  // of stratified sampling: the ranks take turns in every world strata of the total
+  uint32_t rank;
 };
 
-INX_HD Stream stream_of(const Params& p, int64_t seed, uint64_t offset, int64_t n) {
-  const int64_t world = p.world >= 1 && p.world <= 0x1p32 ? int64_t(p.world) : 1;
-  return {uint64_t(seed), offset, int64_t((uint64_t(p.rank) + offset) % uint64_t(world)), world, world * n};
-}
-
-INX_HD double stratified(const Stream& s, int64_t i, double u) {
-  return (double(s.turn + i * s.world) + u) / double(s.total);
+INX_HD Stream stream_of(const Params& p, const int64_t* rng, uint64_t offset) {
+  return {uint64_t(rng[0]), offset, uint32_t(p.rank)};
 }
 
 // The four words of samples 4 * block to 4 * block + 3.
-INX_HD void draw_words(const Params& p, const Stream& s, int64_t block, uint32_t words[4]) {
+INX_HD void draw_words(const Stream& s, int64_t block, uint32_t words[4]) {
   words[0] = uint32_t(block);
-  words[1] = uint32_t(p.rank);
+  words[1] = s.rank;
   words[2] = uint32_t(s.offset);
   words[3] = uint32_t(s.offset >> 32);
   philox(words, uint32_t(s.seed), uint32_t(s.seed >> 32));
 }
 
 INX_HD double uniform(uint32_t word) { return (word + 0.5) * 0x1p-32; }
+
+constexpr int kShuffleBlocks = 8;         // Philox blocks with the keys of a shuffle, of two rounds each
+constexpr uint32_t kNoRank = 0xFFFFFFFF;  // in place of the rank, for what all ranks must find alike
+
+// A round of swap-or-not (Hoang, Morris and Rogaway 2012) pairs x with k - x modulo n, and swaps the two if a bit of
+// the larger one says so.
+INX_HD uint32_t swap_or_not(uint32_t x, uint64_t n, uint32_t key, uint32_t slope) {
+  const uint64_t product = key * n;
+  const uint32_t k = uint32_t(product >> 32), other = k - x + (k < x ? uint32_t(n) : 0u);
+  return int32_t(slope * (x > other ? x : other) + uint32_t(product)) < 0 ? other : x;
+}
+
+// The keys of the rounds 2 j and 2 j + 1 of a group's shuffle: from the last blocks, which no sample uses.
+INX_HD void shuffle_keys(const Stream& s, int64_t group, int j, uint32_t keys[4]) {
+  draw_words(s, -1 - group * kShuffleBlocks - j, keys);
+}
+
+// Where a permutation of [0, n) takes x; n is at most 2^32.
+INX_HD uint32_t shuffle(uint32_t x, uint64_t n, const uint32_t keys[4 * kShuffleBlocks]) {
+  INX_ROLLED
+  for (int j = 0; j < 4 * kShuffleBlocks; j += 2) x = swap_or_not(x, n, keys[j], keys[j + 1]);
+  return x;
+}
+
+// The strata of a group's samples in one call. The m samples lie one in each m-th of (0, 1); the ranks divide each
+// m-th into `world` parts and take turns, the same for all groups.
+struct Strata {
+  uint64_t size;
+  double world, turn;
+  uint32_t keys[4 * kShuffleBlocks];
+};
+
+INX_HD uint64_t world_of(const Params& p) { return p.world >= 1 && p.world <= 0x1p32 ? uint64_t(p.world) : 1; }
+
+INX_HD double turn_of(const Params& p, uint64_t offset) {
+  const uint64_t world = world_of(p);
+  uint32_t turn = uint32_t(uint64_t(p.rank) % world), keys[4];
+  INX_ROLLED
+  for (int j = 0; world > 1 && j < kShuffleBlocks; ++j) {
+    shuffle_keys({0, offset, kNoRank}, 0, j, keys);
+    turn = swap_or_not(turn, world, keys[0], keys[1]);
+    turn = swap_or_not(turn, world, keys[2], keys[3]);
+  }
+  return turn;
+}
+
+// Of the group's sample that has `place` samples of the group before it.
+INX_HD double stratified(const Strata& s, uint32_t place, double u) {
+  return (shuffle(place, s.size, s.keys) * s.world + s.turn + u) / (s.world * double(s.size));
+}
 
 // The last k from `low` on and below `high` with at(k) <= x; `low` where there is none. `at` does not fall.
 template <class At, class X>

@@ -1,21 +1,51 @@
 // Drawing, as CPU loops over plain pointers.
 #pragma once
 
+#include <vector>
+
 #include "core/draw.h"
 #include "cpu/record.h"
 
 namespace infonoise::cpu {
 
 // Words of the chunk of samples that starts at `start`, a multiple of 4; room for whole fours.
-inline void words_of_chunk(const Params& p, const Stream& s, int64_t start, int size, uint32_t* words) {
-  for (int j = 0; j < size; j += 4) draw_words(p, s, (start + j) / 4, words + j);
+inline void words_of_chunk(const Stream& s, int64_t start, int size, uint32_t* words) {
+  for (int j = 0; j < size; j += 4) draw_words(s, (start + j) / 4, words + j);
 }
 
-// The u of those words.
-inline void uniforms(const Params& p, const Stream& s, int64_t start, int size, const uint32_t* words, double* u) {
+// The strata of a call's samples, group by group: count them all, prepare, then move chunk after chunk of uniforms.
+class AllStrata {
+ public:
+  explicit AllStrata(int64_t groups) : groups_(groups), before_(groups) {}
+
+  void count(int64_t group, int64_t samples) { groups_[group].size += samples; }
+
+  void prepare(const Params& p, const Stream& s) {
+    const double world = double(world_of(p)), turn = turn_of(p, s.offset);
+    for (size_t g = 0; g < groups_.size(); ++g) {
+      Strata& strata = groups_[g];
+      strata.world = world;
+      strata.turn = turn;
+      for (int j = 0; strata.size > 0 && j < kShuffleBlocks; ++j) shuffle_keys(s, g, j, strata.keys + 4 * j);
+    }
+  }
+
+  void move(const int64_t* group, int size, double* u) {
+    for (int i = 0; i < size; ++i) {
+      const int64_t g = group ? group[i] : 0;
+      u[i] = stratified(groups_[g], before_[g]++, u[i]);
+    }
+  }
+
+ private:
+  std::vector<Strata> groups_;
+  std::vector<uint32_t> before_;
+};
+
+// The u of a chunk's words, in their strata where there are any.
+inline void uniforms(const uint32_t* words, const int64_t* group, int size, AllStrata* strata, double* u) {
   for (int i = 0; i < size; ++i) u[i] = uniform(words[i]);
-  if (p.stratified > 0)
-    for (int i = 0; i < size; ++i) u[i] = stratified(s, start + i, u[i]);
+  if (strata) strata->move(group, size, u);
 }
 
 // Where to start looking for the bin of u in a table: worth its making for a few hundred samples.

@@ -104,18 +104,31 @@ Tensor new_sigma(const Tensor& cdf, int64_t n, const OptionalTensor& group, cons
   return out;
 }
 
+std::optional<AllStrata> strata_of(const Params& p, const Stream& stream, int64_t n, const OptionalTensor& group,
+                                   int64_t groups) {
+  if (!(p.stratified > 0)) return std::nullopt;
+  AllStrata strata(groups);
+  if (!group) strata.count(0, n);
+  for_each_chunk(group ? n : 0, group, [&](int64_t, int size, const int64_t* chosen) {
+    for (int i = 0; i < size; ++i) strata.count(chosen[i], 1);
+  });
+  strata.prepare(p, stream);
+  return strata;
+}
+
 // Sigmas by the exact inverse, from uniforms in float64.
 void draw_all_by_inverse(const Params& p, const Grid& grid, const Tensor& cdf, const Stream& stream, const Tensor& out,
                          const OptionalTensor& group) {
   const int64_t n = out.numel();
   const double* tables = cdf_of(cdf, grid.bins);
   float* sigma = static_cast<float*>(out.data_ptr());
+  std::optional<AllStrata> strata = strata_of(p, stream, n, group, cdf.size(0));
   const auto run = [&](const auto& find) {
     uint32_t words[kChunk];
     double u[kChunk];
     for_each_chunk(n, group, [&](int64_t start, int size, const int64_t* chosen) {
-      words_of_chunk(p, stream, start, size, words);
-      uniforms(p, stream, start, size, words, u);
+      words_of_chunk(stream, start, size, words);
+      uniforms(words, chosen, size, strata ? &*strata : nullptr, u);
       invert(p, grid, tables, u, chosen, size, sigma + start, find);
     });
   };
@@ -136,7 +149,7 @@ void draw_all_by_words(const Params& p, const Grid& grid, const Tensor& cdf, con
   const auto run = [&](const auto& find) {
     uint32_t words[kChunk];
     for_each_chunk(n, group, [&](int64_t start, int size, const int64_t* chosen) {
-      words_of_chunk(p, stream, start, size, words);
+      words_of_chunk(stream, start, size, words);
       draw_by_words(p, grid, words, size, sigma + start,
                     [&](int i) { return find(words[i], tables + (chosen ? chosen[i] * (grid.bins + 1) : 0)); });
     });
@@ -153,17 +166,17 @@ void draw(const Params& p, const Grid& grid, const Tensor& cdf, const Tensor& rn
           const OptionalTensor& group) {
   const int64_t n = out.numel();
   int64_t* state = rng_of(rng);
-  const Stream stream = stream_of(p, state[0], uint64_t(state[1]), n);
+  const Stream stream = stream_of(p, state, uint64_t(state[1]));
   (draws_by_words(p) ? draw_all_by_words : draw_all_by_inverse)(p, grid, cdf, stream, out, group);
   if (n > 0) state[1] += 1;
 }
 
 // Refreshes the table of group i from its moments.
-void refresh_group(const Params& p, const Grid& grid, const double* moments, const Tables& tables, int64_t* counters,
-                   int64_t i) {
+void refresh_group(const Params& p, const Grid& grid, const double* moments, const Tables& tables, const int64_t* count,
+                   int64_t* counters, int64_t i) {
   double work[work_size(kMaxBins)];
-  measured_means(Alone(), p, grid.bins, moments, work);
-  refresh(Alone(), p, grid, table_of(tables, counters, grid.bins, i), work);
+  load_pools(Alone(), grid.bins, moments, pools_of(work, grid.bins));
+  refresh(Alone(), p, grid, table_of(tables, count, counters, grid.bins, i), work);
 }
 
 void observe_(const Tensor& ring, const Tensor& count, const Tensor& counters, const Tensor& grid, const Tensor& sigma,
@@ -179,15 +192,17 @@ Tensor bin_stats(const Tensor& ring, const Tensor& count) {
   return out;
 }
 
-void refresh_(const Tensor& moments, const Tensor& mmse, const Tensor& cdf, const Tensor& stats, const Tensor& counters,
-              const Tensor& grid, const Tensor& params) {
+void refresh_(const Tensor& moments, const Tensor& count, const Tensor& previous_count, const Tensor& previous_cdf,
+              const Tensor& mmse, const Tensor& cdf, const Tensor& stats, const Tensor& counters, const Tensor& grid,
+              const Tensor& params) {
   const Grid g = grid_of(grid);
   const double* m = moments_of(moments, g.bins);
   const int64_t groups = moments.size(0);
   int64_t* counts = counters_of(counters, groups);
-  const Tables tables = tables_of(mmse, cdf, stats, groups, g.bins);
+  const int64_t* recorded = count_of(count, groups, g.bins);
+  const Tables tables = tables_of(previous_count, previous_cdf, mmse, cdf, stats, groups, g.bins);
   const Params& p = params_at(params);
-  for (int64_t i = 0; i < groups; ++i) refresh_group(p, g, m + i * g.bins * kMoments, tables, counts, i);
+  for (int64_t i = 0; i < groups; ++i) refresh_group(p, g, m + i * g.bins * kMoments, tables, recorded, counts, i);
 }
 
 Tensor sample_(const Tensor& cdf, const Tensor& rng, const Tensor& grid, const Tensor& params, int64_t n,
@@ -198,14 +213,14 @@ Tensor sample_(const Tensor& cdf, const Tensor& rng, const Tensor& grid, const T
   return out;
 }
 
-Tensor advance_(const Tensor& ring, const Tensor& count, const Tensor& mmse, const Tensor& cdf, const Tensor& stats,
-                const Tensor& counters, const Tensor& rng, const Tensor& grid, const Tensor& params,
-                const Tensor& sigma, const Tensor& error, const OptionalTensor& mask, const OptionalTensor& group,
-                int64_t n, const OptionalTensor& next_group) {
+Tensor advance_(const Tensor& ring, const Tensor& count, const Tensor& previous_count, const Tensor& previous_cdf,
+                const Tensor& mmse, const Tensor& cdf, const Tensor& stats, const Tensor& counters, const Tensor& rng,
+                const Tensor& grid, const Tensor& params, const Tensor& sigma, const Tensor& error,
+                const OptionalTensor& mask, const OptionalTensor& group, int64_t n, const OptionalTensor& next_group) {
   const Grid g = grid_of(grid);
   const Params& p = params_at(params);
   const Rings rings = rings_of(ring, count, counters, g.bins);
-  const Tables tables = tables_of(mmse, cdf, stats, rings.groups, g.bins);
+  const Tables tables = tables_of(previous_count, previous_cdf, mmse, cdf, stats, rings.groups, g.bins);
   refuse_in_backward("advance", sigma.numel() + n);
   Tensor next = new_sigma(cdf, n, next_group, "next_group");
   record_all(rings, g, sigma, error, mask, group);
@@ -215,7 +230,7 @@ Tensor advance_(const Tensor& ring, const Tensor& count, const Tensor& mmse, con
     if (!refresh_is_due(p, ++rings.counters[i * kCounters + kSteps])) continue;
     const int64_t first = i * g.bins;
     ring_moments(rings.ring + first * rings.capacity, rings.count + first, g.bins, rings.capacity, moments);
-    refresh_group(p, g, moments, tables, rings.counters, i);
+    refresh_group(p, g, moments, tables, rings.count, rings.counters, i);
   }
   return next;
 }

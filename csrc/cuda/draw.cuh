@@ -36,23 +36,19 @@ __device__ inline uint64_t take_offset(int64_t* rng, uint64_t readers) {
   return offset;
 }
 
-// Sample i from any table, its bin found by search.
-__device__ inline float search_sigma(const Params& p, const Grid& grid, const Stream& s, const double* cdf, int64_t i,
-                                     uint32_t word) {
+// A word's sigma from any table, its bin found by search.
+__device__ inline float search_sigma(const Params& p, const Grid& grid, const double* cdf, uint32_t word) {
   const double u = uniform(word), *edges = grid.row(kEdges);
-  if (draws_by_words(p))
-    return sigma_of_word(word_bin(cdf, cdf_bin(u, cdf, grid.bins), edges), word, float(p.width),
-                         float(edges[grid.bins]));
-  return invert(p, grid, cdf, p.stratified > 0 ? stratified(s, i, u) : u);
+  if (!draws_by_words(p)) return invert(p, grid, cdf, u);
+  return sigma_of_word(word_bin(cdf, cdf_bin(u, cdf, grid.bins), edges), word, float(p.width), float(edges[grid.bins]));
 }
 
 // use(four, words) for every fourth sample from thread `first` on.
 template <class Use>
-__device__ void for_each_four(const Params& p, const Stream& stream, int64_t size, int64_t first, int64_t step,
-                              const Use& use) {
+__device__ void for_each_four(const Stream& stream, int64_t size, int64_t first, int64_t step, const Use& use) {
   for (int64_t four = first; four < (size + 3) / 4; four += step) {
     uint32_t words[4];
-    draw_words(p, stream, four, words);
+    draw_words(stream, four, words);
     use(four, words);
   }
 }
@@ -61,13 +57,74 @@ __device__ void for_each_four(const Params& p, const Stream& stream, int64_t siz
 template <class TableOf>
 __device__ void draw_tables(const Params& p, const Grid& grid, const Stream& stream, const Draw& d, int64_t first,
                             int64_t step, const TableOf& table_of) {
-  for_each_four(p, stream, d.size, first, step, [&](int64_t four, const uint32_t* words) {
+  for_each_four(stream, d.size, first, step, [&](int64_t four, const uint32_t* words) {
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
       const int64_t i = 4 * four + j;
       const double* table = i < d.size ? table_of(i) : nullptr;
-      if (table) d.sigma[i] = search_sigma(p, grid, stream, table, i, words[j]);
+      if (table) d.sigma[i] = search_sigma(p, grid, table, words[j]);
     }
+  });
+}
+
+struct StrataTable {  // in a block's shared memory, before the rows of one table
+  Strata strata;
+  int sums[kThreads / 32];
+  __device__ double* rows() { return reinterpret_cast<double*>(this + 1); }
+};
+
+inline size_t strata_bytes(int bins) { return sizeof(StrataTable) + sizeof(double) * (bins + 1); }
+
+// Of group g, to whose samples the table belongs. Ends with a barrier.
+__device__ inline StrataTable* make_strata_table(const Params& p, const Stream& stream, const double* cdf, int bins,
+                                                 int64_t g, uint64_t size, unsigned char* shared) {
+  StrataTable* t = body_of<StrataTable>(shared);
+  for (int k = threadIdx.x; k <= bins; k += blockDim.x) t->rows()[k] = cdf[k];
+  if (threadIdx.x < kShuffleBlocks) shuffle_keys(stream, g, threadIdx.x, t->strata.keys + 4 * threadIdx.x);
+  if (threadIdx.x == blockDim.x - 1) {
+    t->strata.size = size;
+    t->strata.world = double(world_of(p));
+    t->strata.turn = turn_of(p, stream.offset);
+  }
+  __syncthreads();
+  return t;
+}
+
+// use(i, place) in batch order for every sample i of group g, before which there are `place` of them. Returns how many
+// there are. For whole blocks.
+template <class Use>
+__device__ int64_t walk_group(const Draw& d, int64_t groups, int64_t g, int* sums, const Use& use) {
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  int64_t before = 0;
+  for (int64_t start = 0; start < d.size; start += blockDim.x) {
+    const int64_t i = start + threadIdx.x;
+    const bool ours = i < d.size && clamped_group(d.group, i, groups) == g;
+    const unsigned equal = __match_any_sync(kAllLanes, int(ours)), lanes = ours ? equal : ~equal;
+    if (lane == 0) sums[warp] = __popc(lanes);
+    PLANT(missing_sums_barrier, __syncthreads(), void());
+    int64_t place = before + __popc(lanes & ((1u << lane) - 1));
+    for (int w = 0; w < int(blockDim.x / 32); ++w) {
+      if (w < warp) place += sums[w];
+      before += sums[w];
+    }
+    if (ours) use(i, place);
+    __syncthreads();
+  }
+  return before;
+}
+
+// Group g's samples in their strata, by one whole block. Begins with a barrier.
+__device__ inline void draw_group_strata(const Params& p, const Grid& grid, const double* cdf, const Stream& stream,
+                                         const Draw& d, int64_t groups, int64_t g, unsigned char* shared) {
+  __syncthreads();
+  int* sums = body_of<StrataTable>(shared)->sums;
+  const int64_t size = walk_group(d, groups, g, sums, [](int64_t, int64_t) {});
+  StrataTable* t = make_strata_table(p, stream, cdf + g * (grid.bins + 1), grid.bins, g, size, shared);
+  walk_group(d, groups, g, sums, [&](int64_t i, int64_t place) {
+    uint32_t words[4];
+    draw_words(stream, i / 4, words);
+    const uint32_t word = i & 2 ? (i & 1 ? words[3] : words[2]) : (i & 1 ? words[1] : words[0]);
+    d.sigma[i] = invert(p, grid, t->rows(), stratified(t->strata, uint32_t(place), uniform(word)));
   });
 }
 
@@ -82,7 +139,7 @@ struct DrawTable {  // one table in shared memory as words see it
 };
 
 inline size_t word_bytes(int bins) { return sizeof(WordBin) * bins + sizeof(uint16_t) * (kCells + 1); }
-inline size_t draw_bytes(int bins) { return std::max(sizeof(double) * (bins + 1), word_bytes(bins)); }
+inline size_t draw_bytes(int bins) { return std::max(strata_bytes(bins), word_bytes(bins)); }
 
 // Ends with a barrier.
 __device__ inline DrawTable make_draw_table(const double* cdf, const Grid& grid, bool with_cells,
@@ -105,7 +162,7 @@ struct alignas(16) Four {  // written at once
 __device__ inline void draw_by_words(const Params& p, const Grid& grid, const Stream& stream, const Draw& d,
                                      const DrawTable& table, int64_t first, int64_t step) {
   const float width = float(p.width), highest = float(grid.row(kEdges)[grid.bins]);
-  for_each_four(p, stream, d.size, first, step, [&](int64_t four, const uint32_t* words) {
+  for_each_four(stream, d.size, first, step, [&](int64_t four, const uint32_t* words) {
     Four out;
 #pragma unroll
     for (int j = 0; j < 4; ++j) out.sigma[j] = sigma_of_word(table.of(words[j]), words[j], width, highest);
@@ -128,18 +185,29 @@ __device__ inline void draw_one_table(const Params& p, const Grid& grid, const d
     const DrawTable table = make_draw_table(cdf, grid, d.size / blocks >= 2 * kCells, shared);
     return draw_by_words(p, grid, stream, d, table, first, step);
   }
-  double* table = body_of<double>(shared);
-  for (int k = threadIdx.x; k <= grid.bins; k += blockDim.x) table[k] = cdf[k];
-  __syncthreads();
-  draw_tables(p, grid, stream, d, first, step, [&](int64_t) { return table; });
+  StrataTable* t = make_strata_table(p, stream, cdf, grid.bins, 0, d.size, shared);
+  for_each_four(stream, d.size, first, step, [&](int64_t four, const uint32_t* words) {
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const int64_t i = 4 * four + j;
+      if (i >= d.size) break;
+      const double u = uniform(words[j]);
+      d.sigma[i] = invert(p, grid, t->rows(), p.stratified > 0 ? stratified(t->strata, uint32_t(i), u) : u);
+    }
+  });
 }
 
 // All samples, spread over the whole launch. Begins with a barrier.
 __device__ inline void draw_all(const Params& p, const Grid& grid, const double* cdf, int64_t groups,
                                 const int64_t* rng, uint64_t offset, const Draw& d, unsigned char* shared) {
-  const Stream stream = stream_of(p, rng[0], offset, d.size);
+  const Stream stream = stream_of(p, rng, offset);
   const int64_t first = int64_t(blockIdx.x) * blockDim.x + threadIdx.x, step = int64_t(gridDim.x) * blockDim.x;
   if (d.group.kind == kAbsent) return draw_one_table(p, grid, cdf, stream, d, gridDim.x, first, step, shared);
+  if (p.stratified > 0) {
+    for (int64_t g = blockIdx.x; g < groups; g += gridDim.x)
+      draw_group_strata(p, grid, cdf, stream, d, groups, g, shared);
+    return;
+  }
   draw_tables(p, grid, stream, d, first, step,
               [&](int64_t i) { return cdf + clamped_group(d.group, i, groups) * (grid.bins + 1); });
 }

@@ -25,11 +25,13 @@ INX_KERNEL advance_kernel(Rings rings, Tables t, Grid grid, const Params* params
   record(rings, grid, b, g, workers, shared);
   if (draws) {
     const Params p = *params;
-    const Stream stream = stream_of(p, rng[0], header_of(shared)->offset, d.size);
+    const Stream stream = stream_of(p, rng, header_of(shared)->offset);
     const double* cdf = t.cdf + g * (grid.bins + 1);
     const int64_t first = threadIdx.x, step = blockDim.x;
     if (alone) {
       draw_one_table(p, grid, cdf, stream, d, 1, first, step, shared);
+    } else if (p.stratified > 0) {
+      draw_group_strata(p, grid, t.cdf, stream, d, rings.groups, g, shared);
     } else {
       draw_tables(p, grid, stream, d, first, step, [&](int64_t i) -> const double* {
         return clamped_group(d.group, i, rings.groups) == g ? cdf : nullptr;
@@ -114,21 +116,21 @@ INX_KERNEL bin_stats_kernel(const float* ring, const int64_t* count, int64_t bin
   const int64_t step = int64_t(gridDim.x) * (blockDim.x / 32);
   for (int64_t k = int64_t(blockIdx.x) * (blockDim.x / 32) + threadIdx.x / 32; k < bins; k += step) {
     const int64_t filled = count[k] < capacity ? count[k] : capacity;
-    const Sums s = ring_sums(ring + k * capacity, filled);
+    const Pool pool = ring_pool(ring + k * capacity, filled);
     if (threadIdx.x % 32 != 0) continue;
-    moments[k * kMoments + kCount] = double(filled);
-    moments[k * kMoments + kSum] = s.sum;
-    moments[k * kMoments + kSquares] = s.squares;
+    moments[k * kMoments + kCount] = pool.count;
+    moments[k * kMoments + kRest] = pool.rest;
+    moments[k * kMoments + kLargest] = pool.largest;
   }
 }
 
-INX_KERNEL refresh_kernel(const double* moments, Tables t, Grid grid, const Params* params, int64_t* counters) {
+INX_KERNEL refresh_kernel(const double* moments, Tables t, Grid grid, const Params* params, const int64_t* count,
+                          int64_t* counters) {
   INX_SHARED(shared);  // a block a group
   const int64_t g = blockIdx.x;
   double* work = body_of<double>(shared);
-  measured_means(Block(), *params, grid.bins, moments + g * grid.bins * kMoments, work);
-  __syncthreads();
-  refresh(Block(), *params, grid, table_of(t, counters, grid.bins, g), work);
+  load_pools(Block(), grid.bins, moments + g * grid.bins * kMoments, pools_of(work, grid.bins));
+  refresh(Block(), *params, grid, table_of(t, count, counters, grid.bins, g), work);
 }
 
 }  // namespace infonoise::cuda

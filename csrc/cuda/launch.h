@@ -74,8 +74,9 @@ void launch_sample(On& on, const double* cdf, const Grid& grid, const Params* p,
                    const Draw& d) {
   if (d.size == 0) return;
   const int threads = std::min(128, on.limits.threads);
-  on(sample_kernel, blocks_for(on.limits, (d.size + 3) / 4, threads), threads, shared_bytes(draw_bytes(grid.bins)), cdf,
-     grid, p, rng, groups, d);
+  const int64_t walkers = d.group.kind == kAbsent ? 0 : groups * threads;  // of strata: a block a group
+  on(sample_kernel, blocks_for(on.limits, std::max((d.size + 3) / 4, walkers), threads), threads,
+     shared_bytes(draw_bytes(grid.bins)), cdf, grid, p, rng, groups, d);
 }
 
 template <class On>
@@ -89,9 +90,10 @@ void launch_bin_stats(On& on, const Rings& r, int bins, double* moments) {
 
 template <class On>
 void launch_refresh(On& on, const double* moments, const Tables& t, const Grid& grid, const Params* p,
-                    int64_t* counters, int64_t groups) {
+                    const int64_t* count, int64_t* counters, int64_t groups) {
   if (groups == 0) return;
-  on(refresh_kernel, groups, on.limits.threads, shared_bytes(work_bytes(grid.bins)), moments, t, grid, p, counters);
+  on(refresh_kernel, groups, on.limits.threads, shared_bytes(work_bytes(grid.bins)), moments, t, grid, p, count,
+     counters);
 }
 
 }  // namespace infonoise::cuda

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .schemas import LAYOUT, MOMENTS_LAYOUT
+from .schemas import LAYOUT, MAX_DRAW, MOMENTS_LAYOUT
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _INTEGERS = (torch.int64, torch.int32)
@@ -41,8 +41,8 @@ def check_batch(like: Tensor, sigma: Tensor, error: Tensor, mask: Tensor | None,
 
 def check_draw(cdf: Tensor, n: int, group: Tensor | None, name: str = "group") -> None:
     """ValueError unless n sigmas can be drawn from the tables `cdf` that `group` names."""
-    if n < 0:
-        raise ValueError(f"n is {n}, but must be at least 0")
+    if not 0 <= n <= MAX_DRAW:
+        raise ValueError(f"n is {n}, but must be in [0, {MAX_DRAW}]")
     if group is None:
         return
     _check_vector(name, group, cdf, n, *_INTEGERS)

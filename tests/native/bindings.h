@@ -36,6 +36,11 @@ Rings rings_at(const Sizes& s, const py::handle& ring, const py::handle& count, 
   return {at<float>(ring), at<int64_t>(count), at<int64_t>(counters), s.groups, s.capacity};
 }
 
+Tables tables_at(const py::tuple& a, int first) {
+  return {at<int64_t>(a[first]), at<double>(a[first + 1]), at<double>(a[first + 2]), at<double>(a[first + 3]),
+          at<double>(a[first + 4])};
+}
+
 using Op = void (*)(Host&, const Sizes&, const py::tuple&, float*, double*);
 
 void observe(Host& on, const Sizes& s, const py::tuple& a, float*, double*) {
@@ -48,8 +53,8 @@ void bin_stats(Host& on, const Sizes& s, const py::tuple& a, float*, double* mom
 }
 
 void refresh(Host& on, const Sizes& s, const py::tuple& a, float*, double*) {
-  launch_refresh(on, at<double>(a[0]), {at<double>(a[1]), at<double>(a[2]), at<double>(a[3])},
-                 {at<double>(a[5]), s.bins}, at<Params>(a[6]), at<int64_t>(a[4]), s.groups);
+  launch_refresh(on, at<double>(a[0]), tables_at(a, 2), {at<double>(a[8]), s.bins}, at<Params>(a[9]), at<int64_t>(a[1]),
+                 at<int64_t>(a[7]), s.groups);
 }
 
 void sample(Host& on, const Sizes& s, const py::tuple& a, float* sigma, double*) {
@@ -58,10 +63,9 @@ void sample(Host& on, const Sizes& s, const py::tuple& a, float* sigma, double*)
 }
 
 void advance(Host& on, const Sizes& s, const py::tuple& a, float* sigma, double*) {
-  launch_advance(on, rings_at(s, a[0], a[1], a[5]), {at<double>(a[2]), at<double>(a[3]), at<double>(a[4])},
-                 {at<double>(a[7]), s.bins}, at<Params>(a[8]), at<int64_t>(a[6]),
-                 {column(a[9]), column(a[10]), column(a[11]), column(a[12]), s.batch, s.recomputed},
-                 {sigma, s.n, column(a[14])});
+  launch_advance(on, rings_at(s, a[0], a[1], a[7]), tables_at(a, 2), {at<double>(a[9]), s.bins}, at<Params>(a[10]),
+                 at<int64_t>(a[8]), {column(a[11]), column(a[12]), column(a[13]), column(a[14]), s.batch, s.recomputed},
+                 {sigma, s.n, column(a[16])});
 }
 
 // Runs an op and returns how many kernels it launched.

@@ -58,10 +58,8 @@ py::dict params_layout() {
   FIELD(warmup);
   FIELD(refresh_every);
   FIELD(min_count);
-  FIELD(coverage);
-  FIELD(ema);
-  FIELD(smooth);
   FIELD(floor);
+  FIELD(reach);
   FIELD(gate_power);
   FIELD(pivot_rule);
   FIELD(pivot_value);
@@ -79,11 +77,11 @@ py::dict enum_layout() {
   out["COUNTERS"] =
       std::vector<int>{kSteps,    kStatus,         kRefreshes,  kWaits,          kDegenerates,   kMasked,
                        kBadGroup, kNonfiniteSigma, kOutOfRange, kNonfiniteError, kNegativeError, kRecomputed};
-  out["STATS"] = std::vector<int>{kPivot, kCoverage, kDrift, kInformation, kKept};
+  out["STATS"] = std::vector<int>{kPivot, kKept, kVariance, kSharpness, kInformation, kDrift};
   out["GRID_ROWS"] = std::vector<int>{kEdges, kSigma, kWeight, kBound};
-  out["MOMENTS"] = std::vector<int>{kCount, kSum, kSquares};
+  out["MOMENTS"] = std::vector<int>{kCount, kRest, kLargest};
   out["PIVOT_RULES"] = std::vector<int>{kFixed, kOnset, kPowerLaw};
-  out["SIGNALS"] = std::vector<int>{kEntropy, kRescaled, kMmse, kLength};
+  out["SIGNALS"] = std::vector<int>{kLearnable, kEntropy, kRescaled, kMmse, kLength};
   out["STATUSES"] = std::vector<int>{kWarmup, kWaiting, kActive, kDegenerate};
   return out;
 }
@@ -93,6 +91,9 @@ py::dict enum_layout() {
 PYBIND11_MODULE(_native, m) {
   m.def("philox", &philox_words);
   m.def("uniform", &uniform);
+  m.def("shuffle", [](uint32_t x, uint64_t n, const std::array<uint32_t, 4 * kShuffleBlocks>& keys) {
+    return shuffle(x, n, keys.data());
+  });
   m.def("bin_of", &bin_among);
   m.def("rough_log2", py::vectorize(rough_log2));
   m.def("exp_plain", py::vectorize(exp_plain));
@@ -107,5 +108,8 @@ PYBIND11_MODULE(_native, m) {
   m.attr("max_bins") = kMaxBins;
   m.attr("edge_tolerance") = kEdgeTolerance;
   m.attr("same_rate") = kSameRate;
+  m.attr("influence") = kInfluence;
+  m.attr("certain") = kCertain;
+  m.attr("narrowest") = kNarrowest;
   m.attr("tiny") = kTiny;
 }

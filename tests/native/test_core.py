@@ -36,13 +36,27 @@ def test_philox_gives_the_published_words(native, counter, key, words):
     assert tuple(eager.draw.philox(column, signed).squeeze(-1).tolist()) == words
 
 
+@given(
+    n=st.one_of(st.integers(1, 40), st.integers(1, 2**32), st.sampled_from([2**31, 2**32 - 1, 2**32])),
+    x=st.integers(0, 2**32 - 1),
+    seed=st.integers(0, 2**63),
+)
+def test_shuffle_of_any_size_is_that_of_the_reference(native, n, x, seed):
+    keys, x = reference.draw.shuffle_keys(seed, 3, seed // 5, 7), x % n
+    wanted = reference.draw.shuffle(x, n, keys)
+    assert 0 <= wanted < n
+    assert native.shuffle(x, n, keys) == wanted
+    column = torch.tensor(keys).view(1, -1, 2)
+    assert eager.draw.shuffle(torch.tensor([x]), torch.tensor(n), column).item() == wanted
+
+
 def test_layouts_are_those_of_the_schemas(native):
     assert native.params_layout() == {name: i for i, name in enumerate(schemas.PARAMS)}
     for name, order in native.enum_layout().items():
         assert order == list(range(len(getattr(schemas, name)))), name
     assert native.max_bins == config.MAX_BINS
-    constants = (schemas.EDGE_TOLERANCE, schemas.SAME_RATE, schemas.TINY)
-    assert (native.edge_tolerance, native.same_rate, native.tiny) == constants
+    for name in ("EDGE_TOLERANCE", "SAME_RATE", "INFLUENCE", "CERTAIN", "NARROWEST", "TINY"):
+        assert getattr(native, name.lower()) == getattr(schemas, name), name
 
 
 def test_exp_is_good_to_1e_11(native):
@@ -77,7 +91,7 @@ def test_words_meet_the_bin_and_sigma_of_the_reference(native, masses, words, wi
     edges = [float(np.float32(math.exp(low + width * k))) for k in range(len(cdf))]
     if edges[-1] > 1e38:
         return
-    params = schemas.Params._make(17 * [0.0])._replace(log_min=low, width=width)
+    params = schemas.Params._make(len(schemas.PARAMS) * [0.0])._replace(log_min=low, width=width)
     words = [0, 2**32 - 1, *words, *(min(word + 1, 2**32 - 1) for word in words)]
     for word, (k, sigma) in zip(words, native.draw_by_words(words, cdf, edges, width), strict=True):
         u = (word + 0.5) * 2.0**-32
@@ -141,7 +155,7 @@ def test_quantile_inverts_the_table(native, u, masses):
         ({"mask": torch.ones(8)}, "mask is float32, but must be bool"),
         ({"group": torch.ones(8)}, "group is float32, but must be int64 or int32"),
         ({"next_group": torch.tensor([0, 1, 0, 5])}, "next_group[3] is 5, but must be in [0, 2)"),
-        ({"n": -1}, "n is -1, but must be at least 0"),
+        ({"n": -1}, "n is -1, but must be in [0, 4294967296]"),
         ({"count": torch.ones(2, 32)}, "count is float32, but must be int64"),
         ({"ring": torch.ones(2, 3, 4)}, "ring is of shape [2, 3, 4], but must have 32 bins, as the grid"),
         ({"cdf": torch.ones(33, 2).double().t()}, "cdf is of strides [1, 2], but must be contiguous"),

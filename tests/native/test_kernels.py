@@ -9,7 +9,7 @@ from support import OPS, ROOT, assert_same_bits, call, copy_of, generator, make_
 from support.emulated import PLANTED, PLANTED_IN_LOSS, Emulated
 from support.parity import LIMITS, SEEDS, SIZES, Parity, batch_of, schedules
 
-from infonoise_ext.ops.schemas import COUNTERS
+from infonoise_ext.ops.schemas import COUNTERS, SIGNALS
 
 pytestmark = pytest.mark.slow  # builds the emulator
 
@@ -45,7 +45,7 @@ def test_what_backward_computes_again_is_counted_and_not_recorded(emulated, grou
 
 def test_two_launch_paths_and_block_sizes_agree(emulated):
     """A batch of 700 in one block, in tiles, in tiles squeezed for want of scratch memory, by 2 to 16 warps."""
-    state = make_state(2, bins=40, capacity=7, warmup=1, refresh_every=1, coverage=0.3, min_count=1)
+    state = make_state(2, bins=40, capacity=7, warmup=1, refresh_every=1, min_count=1)
     batch = batch_of(state, 700, generator(9))
     results = []
     for options in (
@@ -73,12 +73,14 @@ def test_many_samples_of_one_table_are_the_cpus_bit_for_bit(emulated, width):
 
 
 def caught(op, seed):
-    """Whether a step raises or differs, or the flood of a bin, of whose last five losses the last tile holds four."""
-    state = make_state(2, bins=12, capacity=5, warmup=1, refresh_every=1, coverage=0.1, min_count=1, signal=2)
+    """Whether a step, strata or the flood of a bin, of whose last five losses the last tile holds four, go wrong."""
+    signal = SIGNALS.index("mmse")
+    state = make_state(2, bins=12, capacity=5, warmup=1, refresh_every=1, min_count=20, signal=signal)
     run, batch = Parity([op], state), batch_of(state, 260, generator(seed))
     try:
         run("advance_", *batch, 260, torch.arange(260) % 2)
         run("observe_", torch.ones(260), torch.arange(260.0), torch.arange(260) < 212, None)
+        Parity([op], make_state(2, stratified=1))("sample_", 260, torch.arange(260) % 2)
     except (AssertionError, RuntimeError):
         return True
     return False

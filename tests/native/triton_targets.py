@@ -24,6 +24,7 @@ KERNELS = (
     record.rank_kernel,
     record.prefix_kernel,
     record.write_kernel,
+    draw.places_kernel,
     draw.sample_kernel,
     moments.moments_kernel,
     refresh.refresh_kernel,
@@ -35,10 +36,10 @@ KERNELS = (
 )
 WIDE = ("refresh_kernel", "step_kernel", "finish_kernel")  # a table in registers: warps grow with the bins
 POINTERS = {
-    "int64": ("count", "counters", "rng", "group", "next_group"),
-    "float64": ("mmse", "cdf", "stats", "grid", "params", "moments", "shares"),
+    "int64": ("count", "previous_count", "counters", "rng", "group", "next_group"),
+    "float64": ("previous_cdf", "mmse", "cdf", "stats", "grid", "params", "moments", "shares"),
     "float32": ("ring", "sigma", "error", "loss", "grad_error", "denoised", "target"),
-    "int32": ("bins", "rank", "histogram", "total"),
+    "int32": ("bins", "rank", "histogram", "total", "places"),
     "bool": ("mask",),
 }
 SHORT = {"int64": "*i64", "float64": "*fp64", "float32": "*fp32", "int32": "*i32", "bool": "*i1"}
@@ -57,8 +58,8 @@ def source_of(kernel, bins, capacity, plain):
         "WIDE": tl.float32,
     }  # fmt: skip
     types = TYPES | {"out": "*fp64" if kernel is moments.moments_kernel else "*fp32"}
-    if plain:
-        constants |= dict.fromkeys(("mask", "group", "next_group"))
+    if plain and kernel is not draw.places_kernel:
+        constants |= dict.fromkeys(("mask", "group", "next_group", "places"))
         constants |= dict.fromkeys(("sigma_stride", "error_stride"), 1)
     else:
         types |= dict.fromkeys(("sigma", "error", "denoised"), "*bf16")

@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..schemas import COUNTERS, GRID_ROWS, MOMENTS, PARAMS, SAME_RATE, STATS, TINY
+from ..schemas import COUNTERS, GRID_ROWS, MOMENTS, NO_RANK, PARAMS, SAME_RATE, SHUFFLE_BLOCKS, STATS, TINY
 
 N_COUNTERS = tl.constexpr(len(COUNTERS))
 N_MOMENTS = tl.constexpr(len(MOMENTS))
@@ -33,6 +33,8 @@ REFRESH_EVERY = tl.constexpr(PARAMS.index("refresh_every"))
 STRATIFIED = tl.constexpr(PARAMS.index("stratified"))
 RANK = tl.constexpr(PARAMS.index("rank"))
 WORLD = tl.constexpr(PARAMS.index("world"))
+SHUFFLES = tl.constexpr(SHUFFLE_BLOCKS)
+ALL_RANKS = tl.constexpr(NO_RANK)
 
 ONE_PROGRAM = 2048
 """Up to this many samples one program does a whole call; above, many programs share it."""
