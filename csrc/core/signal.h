@@ -51,7 +51,8 @@ INX_HD double sharpness(const Params& p, int bins, const double* q) {
   for (int k = 0; k < bins; ++k) spread += (k - mean) * (k - mean) * q[k];
   spread *= p.width * p.width / total;
   const double ratio = p.reach * p.reach / (spread > kTiny ? spread : kTiny), most = spread / (kNarrowest * kNarrowest);
-  const double wanted = (1 + ratio * ratio * ratio * ratio) / 2, power = wanted < most ? wanted : most;
+  const double square = ratio * ratio, wanted = (1 + square * square * square * square) / 2;
+  const double power = wanted < most ? wanted : most;
   return power > 0.5 ? power : 0.5;
 }
 

@@ -23,7 +23,7 @@ def group_summary(runs: list[dict]) -> dict:
     for run in runs:
         arms[run["arm"]].append(run)
     found = {arm: alone(own) for arm, own in arms.items()}
-    for reference in REFERENCES:
+    for reference in (one for one in REFERENCES if one in arms):
         others = [arm for arm in arms if arm != reference]
         apart = [differences(arms[arm], arms[reference]) for arm in others]
         ratios = [[log_ratios(arms[arm], arms[reference], share) for arm in others] for share in SHARES]
