@@ -1,11 +1,10 @@
-"""Does it pay to sample a narrow band of noise levels? Tables in docs/research/rule.md.
+"""What the schedule saves, on which data, against which rivals? Tables in docs/should-i.md and docs/research/rule.md.
 
-python -m experiments.benefit.compare [--short | --wider] [--out FILE] [--processes N]
+python -m experiments.benefit.compare [--short | --report] [--out FILE] [--processes N]
 
-Arms that share network, data and noise are trained on four data sets, with several random streams of the schedule.
-Each run that ends adds a line to FILE.jsonl, and a run that has its line is not trained again: a comparison goes on
-where it was stopped, and starts anew where the file is removed. --short starts anew, and takes half a minute; --wider
-adds the data of `wider`, and its arms.
+Arms that share network, data and noise are trained with several seeds. Each run that ends adds a line to FILE.jsonl,
+and a run that has its line is not trained again: a comparison goes on where it was stopped, and starts anew where the
+file is removed. The full form takes an hour and a half of a core; --short starts anew, and takes half a minute.
 """
 
 import argparse
@@ -19,9 +18,12 @@ from experiments.script import RESULTS, written
 from . import plan
 from .debian import missing
 from .figure import figure_of
+from .headline import at_home, fewer_steps, goals
 from .runs import Job, finished, run_all
 from .statistics import summary
 from .tables import table
+
+__all__ = ["at_home", "fewer_steps", "goals", "main", "table"]  # the tables, for the pages
 
 
 def main(argv: list[str] | None = None) -> None:

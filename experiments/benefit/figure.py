@@ -1,49 +1,62 @@
-"""Score against the exponent of sharpening, less the default's: a panel for each data set and length of training."""
+"""How many times fewer steps than EDM's recipe, and Fréchet distances in parts of its own: a line for each data set."""
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from infonoise_ext.watch.plot import BLUE, GREY, ORANGE
+from infonoise_ext.watch.plot import BLUE, GREEN, GREY, ORANGE
 
-from .tasks import SCORES
+from .headline import BY_HAND, CODES, MISPLACED, NAMES, duels, of
+from .tables import RELEASE
 
-COLUMNS = 3
+ARMS = {"rule": ("the rule", BLUE, "o"), BY_HAND: ("log-normal swept by hand", GREEN, "D"),
+        "entropy": ("entropy rate", ORANGE, "s"), RELEASE: (f"{RELEASE}'s default", GREY, "v")}  # fmt: skip
+DISTANCES = {"frechet_pca": ("components", BLUE, "o"), "frechet_random": ("random directions", ORANGE, "s"),
+             "frechet_classifier": ("classifier", GREEN, "D")}  # fmt: skip
 
 
 def figure_of(results: dict) -> Figure:
-    groups = results["groups"]
-    rows = -(-len(groups) // COLUMNS)
-    figure = Figure((11.0, 3.2 * rows), layout="constrained")
-    panels = list(figure.subplots(rows, COLUMNS, squeeze=False).flat)
-    for axis, group in zip(panels, groups, strict=False):
-        panel(axis, group)
-    for axis in panels[len(groups) :]:
-        axis.set_visible(False)
+    figure = Figure((11.0, 4.6), layout="constrained")
+    steps, distances = figure.subplots(1, 2)
+    of_steps(steps, results)
+    of_distances(distances, results)
     return figure
 
 
-def panel(axis: Axes, group: dict) -> None:
-    """Differences are paired by seed; bars and the control's band are two standard errors."""
-    arms = {arm: found["to default"] for arm, found in group["arms"].items() if "to default" in found}
-    sharpened = [(float(arm.split(":")[1]), found) for arm, found in arms.items() if arm.startswith("sharpened:")]
-    sharpened.sort(key=lambda pair: pair[0])
-    gamma, height = [pair[0] for pair in sharpened], [pair[1]["mean"] for pair in sharpened]
-    bars = [2 * (pair[1]["error"] or 0) for pair in sharpened]
-    axis.axhline(0, color="black", lw=1)
-    axis.errorbar(gamma, height, bars, color=BLUE, marker="o", capsize=3, label="sharpened")
-    if "control" in arms:
-        middle, half = arms["control"]["mean"], 2 * (arms["control"]["error"] or 0)
-        axis.axhspan(middle - half, middle + half, color=GREY, alpha=0.3, lw=0, label="control")
-    edm, (low, high) = arms["EDM"]["mean"], axis.get_ylim()
-    axis.axhline(edm, color=ORANGE, ls="--", label=f"EDM's recipe: {edm:+.3f}")
-    if edm > 0:
-        axis.set_ylim(low, high)  # the line lies outside, and would flatten the rest
-    axis.set(
-        xscale="log",
-        xlabel="γ",
-        ylabel="score less the rule's",
-        title=f"{SCORES[group['data'].split('/')[0]][0].partition(':')[0]}, {group['steps']} steps",
-    )
-    axis.set_xticks(gamma, [f"{one:g}" for one in gamma])
+def of_steps(axis: Axes, results: dict) -> None:
+    """To the last score of EDM's recipe, with two standard errors; what never gets there has no mark."""
+    groups = {group["data"]: group for group in results["groups"][::-1]}
+    rows = [data for data in (*CODES, *MISPLACED) if data in duels(results) and "EDM" in groups[data]["arms"]]
+    for arm, (name, colour, marker) in ARMS.items():
+        at = [(row, of(groups[data]["arms"], arm)) for row, data in enumerate(rows)]
+        marks(axis, [(row, found["fewer than EDM"][-1]) for row, found in at if found], name, colour, marker)
+    axis.set(title="times fewer steps to the end of EDM's recipe")
+    lines(axis, rows, [1, 1.5, 2, 3, 5, 8])
+
+
+def of_distances(axis: Axes, results: dict) -> None:
+    """Of the rule's samples."""
+    groups = {group["data"]: group for group in results["groups"]}
+    rows = [data for data in NAMES if "frechet_pca" in groups.get(data, {}).get("extra", {}).get("rule", {})]
+    for name, (told, colour, marker) in DISTANCES.items():
+        at = [(row, groups[data]["extra"]["rule"].get(name)) for row, data in enumerate(rows)]
+        marks(axis, [(row, found["ratio"]) for row, found in at if found], told, colour, marker)
+    axis.set(title="Fréchet distance, times EDM's")
+    lines(axis, rows, [0.02, 0.05, 0.1, 0.2, 0.5, 1, 2])
+
+
+def marks(axis: Axes, found: list[tuple[int, dict]], name: str, colour: str, marker: str) -> None:
+    known = [(row, ratio["mean"], 2 * (ratio["error"] or 0.0)) for row, ratio in found if ratio["mean"] is not None]
+    if known:
+        row, mean, error = zip(*known, strict=True)
+        axis.errorbar(mean, row, xerr=error, color=colour, marker=marker, ls="", capsize=3, label=name)
+
+
+def lines(axis: Axes, rows: list[str], ticks: list[float]) -> None:
+    axis.axvline(1, color="black", lw=1)
+    axis.set_xscale("log")
+    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axis.minorticks_off()
-    axis.legend(frameon=False, fontsize=7)
+    axis.set_yticks(range(len(rows)), [NAMES[data] for data in rows])
+    axis.invert_yaxis()
+    axis.grid(axis="x", alpha=0.2)
+    axis.legend(frameon=False, fontsize=8)

@@ -30,7 +30,21 @@ def group_summary(runs: list[dict]) -> dict:
         for i, arm in enumerate(others):
             found[arm][f"to {reference}"] = mean_and_error(apart[i], pooled(apart))
             found[arm][f"fewer than {reference}"] = [geometric(logs[i], pooled(logs)) for logs in ratios]
-    return {"runs": len(runs), "arms": found, "extra": {arm: extras(own, arms) for arm, own in arms.items()}}
+    against = {arm: duel(arms["rule"], own) for arm, own in arms.items() if arm != "rule"} if "rule" in arms else {}
+    further = {arm: extras(own, arms) for arm, own in arms.items()}
+    return {"runs": len(runs), "arms": found, "duels": against, "extra": further}
+
+
+def duel(own: list[dict], other: list[dict]) -> dict[str, dict]:
+    """How many times fewer `steps` reach the other's last score, the `error` in parts of the other's, who is ahead."""
+    mine, theirs = (curves(runs) for runs in (own, other))
+    logs = [math.log(mine[seed][1][-1] / theirs[seed][1][-1]) for seed in sorted(mine.keys() & theirs.keys())]
+    apart = mean_and_error(differences(own, other))
+    return {
+        "steps": geometric(log_ratios(own, other, 1.0), 0.0),
+        "error": geometric(logs, 0.0),
+        "level": apart["error"] is not None and abs(apart["mean"]) <= 2 * apart["error"],
+    }
 
 
 def extras(runs: list[dict], arms: dict[str, list[dict]]) -> dict[str, dict]:
