@@ -1,70 +1,90 @@
-"""Ablations of InfoNoise's options on the demo's data: figures in docs/defaults.md.
+"""One option of InfoNoise changed at a time, on codes and on real numbers: the table of docs/defaults.md.
 
-python experiments/defaults.py [--steps 4000] [--seeds 2] [--out FILE]; about 40 s a run on one core.
+python -m experiments.defaults [--short] [--out FILE] [--processes N]
+
+Runs are those of `experiments.benefit`, finished ones are not trained again. The full form takes 25 minutes of a core,
+--short half a minute.
 """
 
 import argparse
-import json
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
-from statistics import fmean, stdev
 
-from tqdm import tqdm
+import torch
 
-import infonoise_ext as inx
-from infonoise_ext.demo.arms import ARMS, SIGMA_MAX, SIGMA_MIN, Arm
-from infonoise_ext.demo.train import train_arm
+from experiments.benefit.runs import Job, finished, run_all
+from experiments.benefit.statistics import differences, mean_and_error, pooled
+from experiments.benefit.tables import effect, with_error
+from experiments.script import RESULTS, markdown, written
 
-BASE = {"pivot": 0, "bound": inx.BinaryBound.one_hot(4)}
-VARIANTS = {
-    "base: bound, no gate": {},
-    "bins=30": {"bins": 30},
-    "bins=300": {"bins": 300},
-    "capacity=32": {"capacity": 32},
-    "warmup=25": {"warmup": 25},
-    "warmup=500": {"warmup": 500},
-    "warmup=2000": {"warmup": 2000},
-    "refresh_every=20": {"refresh_every": 20},
-    "refresh_every=1000": {"refresh_every": 1000},
-    "ema=0.5": {"ema": 0.5},
-    "ema=1.0": {"ema": 1.0},
-    "floor=0.0": {"floor": 0.0},
-    "floor=0.2": {"floor": 0.2},
-    "smooth=1.0": {"smooth": 1.0},
-    "stratified": {"sampling": "stratified"},
-    "prior=LogUniform()": {"prior": inx.LogUniform()},
-    "no bound": {"bound": None},
-    "no bound, PowerLaw()": {"bound": None, "pivot": inx.PowerLaw()},
-    "library defaults": {"bound": None, "pivot": inx.Onset()},
+STEPS = {"dna": 2000, "patches": 3000}
+SEEDS = (0, 1, 2)
+CHANGES = {
+    "bins": (32, 128, 256),
+    "capacity": (64, 1024),
+    "warmup": (10, 200, 1000),
+    "refresh_every": (10, 200),
+    "min_count": (16, 256),
+    "floor": (0, 0.02, 0.2),
+    "reach": (0.4, 0.7),
+    "signal": ("entropy",),
+    "prior": ("LogUniform",),
+    "sampling": ("stratified",),
 }
+ARMS = [f"option:{name}:{value}" for name, values in CHANGES.items() for value in values]
 
 
-def run(job):
-    variant, seed, steps = job
-    options = BASE | VARIANTS[variant]
-    ARMS["ablation"] = Arm(variant, lambda seed: inx.InfoNoise(SIGMA_MIN, SIGMA_MAX, seed=seed, **options))
-    return variant, train_arm("ablation", steps, seed, evaluations=2, generated=10)["gap"][-1]
+def jobs(short: bool) -> list[Job]:
+    if short:
+        return [Job("dna", arm, 200, 0, 0, 2) for arm in ("rule", *ARMS[:3])]
+    return [
+        Job(data, arm, steps, seed, 0, 4) for seed in SEEDS for arm in ("rule", *ARMS) for data, steps in STEPS.items()
+    ]
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=Path("experiments/results/defaults.json"))
+    parser.add_argument("--short", action="store_true", help="four short runs, into files of their own")
+    parser.add_argument("--processes", type=int, default=1, help="runs at a time (default: %(default)s)")
+    parser.add_argument("--out", type=Path, help="the JSON file; its lines go beside it")
     options = parser.parse_args()
-    jobs = [(variant, seed, options.steps) for seed in range(options.seeds) for variant in VARIANTS]
-    gaps = {variant: [] for variant in VARIANTS}
-    with ProcessPoolExecutor(options.workers, get_context("spawn")) as pool:
-        for variant, gap in tqdm(pool.map(run, jobs), total=len(jobs), unit="run"):
-            gaps[variant].append(gap)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps({"steps": options.steps, "gap_nats": gaps}, indent=1) + "\n")
-    print("| variant | gap to the exact entropy, nats |\n|---|---|")
-    for variant, values in gaps.items():
-        spread = f" ± {stdev(values):.2f}" if len(values) > 1 else ""
-        print(f"| {variant} | {fmean(values):.2f}{spread} |")
+    torch.set_num_threads(1)
+    out = options.out or RESULTS / f"defaults{'_short' if options.short else ''}.json"
+    lines = out.with_suffix(".jsonl")
+    if options.short:
+        lines.unlink(missing_ok=True)
+    run_all(jobs(options.short), lines, options.processes)
+    results = report(finished(lines))
+    out.write_text(written(results))
+    print(table(results))
+
+
+def report(runs: list[dict]) -> dict:
+    """For each option: what it changes of the last score on each data set, paired by seed."""
+    arms = {(run["data"], run["arm"]): [] for run in runs}
+    for run in runs:
+        arms[run["data"], run["arm"]].append(run)
+    found: dict[str, dict] = {}
+    for data in dict.fromkeys(run["data"] for run in runs):
+        apart = {arm: differences(own, arms[data, "rule"]) for (of, arm), own in arms.items() if of == data}
+        least = pooled([values for arm, values in apart.items() if arm != "rule"])
+        found[data] = {arm: mean_and_error(values, least) for arm, values in apart.items() if arm != "rule"}
+        found[data]["rule"] = mean_and_error([run["score"][-1] for run in arms[data, "rule"]])
+    return {"runs": len(runs), "commits": sorted({run["commit"] for run in runs}), "versions": runs[0]["versions"],
+            "data": found}  # fmt: skip
+
+
+def table(results: dict) -> str:
+    """What each change does to the score; lower is better."""
+    names = {"dna": "DNA: nats above the entropy", "patches": "patches: excess error"}
+    data = [name for name in names if name in results["data"]]
+    base = [with_error(results["data"][name]["rule"], 3) for name in data]
+    rows = [["the defaults", *base]]
+    for arm in ARMS:
+        if all(arm in results["data"][name] for name in data):
+            _, option, value = arm.split(":")
+            rows.append([f"`{option}` {value}", *(effect(results["data"][name][arm], 3) for name in data)])
+    origin = f"{results['runs']} runs; commit {', '.join(results['commits'])}; torch {results['versions']['torch']}."
+    return markdown(["", *(names[name] for name in data)], rows) + f"\n\n{origin}"
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ STEPS = {"dna": 2000, "text": 1200, "bits": 2000, "genome": 2000, "cross-entropy
 STEPS |= {"patches": 3000, "patches x0.1": 3000, "patches x4": 3000, "ks": 2500, "fashion": 2500, "latents": 2000}
 CODES = ("dna", "text", "bits")
 POWERS = ("sharpened:0.5", "sharpened:1", "sharpened:3")
-FIXED = {"dna": "log-normal:0.1:0.25", "text": "log-normal:-0.25:0.3"}
-"""The best of sweeps by hand."""
+FIXED = {"dna": "log-normal:0.1:0.25", "text": "log-normal:-0.25:0.3", "embeddings": "log-normal:0.95:0.3"}
+"""The best of sweeps by hand; for embeddings, where the window of the trained ones lies."""
 WEIGHTS = ("patches/unit", "patches/epsilon", "dna/edm", "dna/epsilon")
 CHANGED = ("dna/decay", "dna/wide")
 
@@ -31,8 +31,8 @@ def full() -> list[Job]:
         found += jobs("latents", ("EDM shifted",), seed)
         for data in ("embeddings", "genome", "cross-entropy"):
             found += jobs(data, ("rule", "EDM", "entropy"), seed)
-        for data, arm in FIXED.items():
-            found += jobs(data, (arm, "control"), seed)
+        for data in ("dna", "text"):
+            found += jobs(data, (FIXED[data], "control"), seed)
         found += jobs("patches", ("control", "published"), seed)
         found += jobs("dna", ("published",), seed)
     for seed in (0, 1, 2):
@@ -43,6 +43,9 @@ def full() -> list[Job]:
             found += jobs(data, POWERS, seed)
         for data in ("ks", "fashion", "latents"):
             found += jobs(data, ("entropy", "second moment"), seed)
+        found += jobs("dna", ("second moment", "logit-normal"), seed) + jobs("text", ("second moment",), seed)
+        found += jobs("latents", ("logit-normal",), seed) + jobs("cross-entropy", ("CDCD",), seed)
+        found += jobs("embeddings", (FIXED["embeddings"],), seed)
     return list(dict.fromkeys(found))
 
 

@@ -111,7 +111,14 @@ def entropy(task: Task, stream: int) -> Schedule:
 
 def published(task: Task, stream: int) -> Schedule:
     """The method as its paper has it: the entropy rate behind the gate for this kind of data."""
-    return rule(task, stream, signal="entropy", pivot=inx.PowerLaw() if task.codes else inx.Onset())
+    return rule(task, stream, config=inx.InfoNoiseConfig.published(discrete=task.codes))
+
+
+def option(task: Task, stream: int, name: str, value: str) -> Schedule:
+    """The package's defaults but for one option."""
+    known: Any = {"LogUniform": inx.LogUniform()}.get(value, value)
+    is_number = value.replace(".", "").isdigit()
+    return rule(task, stream, **{name: float(value) if is_number else known})
 
 
 def control(task: Task, stream: int) -> Schedule:
@@ -175,6 +182,7 @@ RULES: dict[str, Callable[..., Schedule]] = {
     "CDCD": cdcd,
     "log-normal": log_normal,
     "sharpened": sharpened,
+    "option": option,
 }
 UNFLOORED = ("EDM", "EDM shifted", "log-uniform", "logit-normal", "second moment")
 

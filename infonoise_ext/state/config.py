@@ -90,6 +90,18 @@ class InfoNoiseConfig:
         if self.width <= _NARROWEST:
             refuse("bins", bins, f"so few that each is wider than {_NARROWEST:g} in log sigma, as float32 resolves")
 
+    @classmethod
+    def published(cls, *, discrete: bool = False, **options: Any) -> InfoNoiseConfig:
+        """The method of arXiv 2602.18647: the entropy rate behind the gate for this kind of data.
+
+        Args:
+            discrete: whether the data are discrete (App. B.4); else continuous (Eq. 18), for which the paper's
+                pivot expects EDM's range of noise levels.
+            **options: further fields, which replace the paper's.
+        """
+        chosen = {"signal": "entropy", "pivot": PowerLaw() if discrete else Onset()}
+        return cls(**{**chosen, **options})
+
     @property
     def width(self) -> float:
         """D, the width of a bin in log sigma."""
