@@ -50,14 +50,16 @@ def transfer(data: str, before: int, after: int, samples: int, seeds: int) -> li
         test = HeldOut(made.sample, *ends, 24, samples, seed)
         trained = taught(made, made.network(), schedule("rule", made, seed), before, seed)
         known = errors(test, trained)
+        undecided = known > 1e-3 * test.clean.shape[1] * test.sigma.square()  # beyond it a code is read without error
         for offset in OFFSETS:
             band = floored(EDGES, inx.LogNormal(middle + offset, BAND).mass(EDGES))
             narrow = Drawn(inx.Table(band.edges, band.cdf, made.weight), seed)
             fall = 1 - errors(test, taught(made, copy.deepcopy(trained), narrow, after, seed + 100)) / known
             apart = (test.sigma.log() - middle - offset).abs()
-            means = [float(fall[(apart - distance).abs() < 0.15].mean()) for distance in DISTANCES]
+            means = [float(fall[undecided & ((apart - distance).abs() < 0.15)].mean()) for distance in DISTANCES]
             for ratio, mean in zip(ratios, means, strict=True):
-                ratio.append(mean / means[0])
+                if math.isfinite(mean / means[0]):
+                    ratio.append(mean / means[0])
     return [{"mean": fmean(found), "error": stdev(found) / len(found) ** 0.5} for found in ratios]
 
 
