@@ -10,8 +10,8 @@ from support import generator
 
 import infonoise_ext as inx
 from experiments.benefit import compare, debian, headline, plan, rules, samples, statistics, sweep, tables, tasks
-
-from experiments.benefit import transfer, variants, vectors, wider  # isort: skip
+from experiments.benefit import transfer as transfers
+from experiments.benefit import variants, vectors, wider
 from experiments.benefit.data import Text
 from experiments.benefit.embeddings import EmbeddedBound, EmbeddedText, OneHotText, cross_entropy_step
 from experiments.benefit.runs import Job
@@ -287,7 +287,7 @@ def test_the_rule_against_a_rival():
 
 
 def test_transfer_in_the_band_is_one():
-    found = transfer.transfer("dna", before=5, after=5, samples=8, seeds=1)
+    found = transfers.transfer("dna", before=5, after=5, samples=8, seeds=1)
     assert found[0] == {"mean": 1.0, "error": 0.0}
-    assert len(found) == len(transfer.DISTANCES)
+    assert len(found) == len(transfers.DISTANCES)
     assert all(math.isfinite(one["mean"]) for one in found)
