@@ -9,9 +9,22 @@ import torch
 from support import generator
 
 import infonoise_ext as inx
-from experiments.benefit import compare, debian, headline, plan, rules, samples, statistics, sweep, tables, tasks
+from experiments.benefit import (
+    compare,
+    debian,
+    headline,
+    plan,
+    rules,
+    samples,
+    statistics,
+    sweep,
+    tables,
+    tasks,
+    variants,
+    vectors,
+    wider,
+)
 from experiments.benefit import transfer as transfers
-from experiments.benefit import variants, vectors, wider
 from experiments.benefit.data import Text
 from experiments.benefit.embeddings import EmbeddedBound, EmbeddedText, OneHotText, cross_entropy_step
 from experiments.benefit.runs import Job
