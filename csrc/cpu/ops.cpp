@@ -78,6 +78,7 @@ void record_all(const Rings& rings, const Grid& grid, const Tensor& sigma, const
                 const OptionalTensor& mask, const OptionalTensor& group) {
   check_batch(sigma, error, mask, group);
   const bool recomputed = in_backward();
+  const Range range = range_of(grid.row(kEdges), grid.bins);
   const Floats sigmas(sigma), errors(error);
   const bool* masks = mask ? static_cast<const bool*>(mask->data_ptr()) : nullptr;
   const int64_t mask_stride = mask && mask->numel() ? mask->stride(0) : 1;
@@ -85,7 +86,7 @@ void record_all(const Rings& rings, const Grid& grid, const Tensor& sigma, const
   bool mask_chunk[kChunk];
   for_each_chunk(sigma.numel(), group, [&](int64_t start, int size, const int64_t* groups) {
     for (int i = 0; masks && i < size; ++i) mask_chunk[i] = masks[(start + i) * mask_stride];
-    record(rings, grid,
+    record(rings, grid, range,
            {sigmas.read(start, size, sigma_chunk), errors.read(start, size, error_chunk), masks ? mask_chunk : nullptr,
             groups, size, recomputed});
   });
@@ -94,7 +95,11 @@ void record_all(const Rings& rings, const Grid& grid, const Tensor& sigma, const
 // Everything that can fail in drawing n sigmas, so that a call which fails has changed nothing.
 Tensor new_sigma(const Tensor& cdf, int64_t n, const OptionalTensor& group, const char* name) {
   check_draw(n, group, name);
-  Tensor out = torch::stable::new_empty(cdf, {n}, ScalarType::Float);
+  AtenTensorHandle made = nullptr;  // not by new_empty, which costs more than drawing a small batch
+  const int64_t stride = 1;
+  TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(1, &n, &stride, aoti_torch_dtype_float32(),
+                                                  aoti_torch_device_type_cpu(), 0, &made));
+  const Tensor out(made);
   const int64_t groups = cdf.size(0);
   for_each_chunk(group ? n : 0, group, [&](int64_t start, int size, const int64_t* chosen) {
     for (int i = 0; i < size; ++i)
@@ -154,7 +159,7 @@ void draw_all_by_words(const Params& p, const Grid& grid, const Tensor& cdf, con
                     [&](int i) { return find(words[i], tables + (chosen ? chosen[i] * (grid.bins + 1) : 0)); });
     });
   };
-  if (!group && n >= std::max<int64_t>(Guide::kWorth, grid.bins)) {
+  if (!group && n >= DrawTable::worth(grid.bins)) {
     const DrawTable table(tables, edges, grid.bins);
     run([&](uint32_t word, const double*) { return table.of(word); });
   } else {
