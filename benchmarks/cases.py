@@ -52,6 +52,11 @@ def filled_schedule(bins, backend="auto", refresh_every=REFRESH_EVERY):
     return schedule
 
 
+def table_of(s):
+    """What `refresh_` takes besides the moments."""
+    return s.count, s.previous_count, s.previous_cdf, s.mmse, s.cdf, s.stats, s.counters, s.grid, s.params
+
+
 def make_case(name, implementation, batch, bins):
     """The function to time; it may be called any number of times."""
     if name in LOSS:
@@ -65,7 +70,7 @@ def make_case(name, implementation, batch, bins):
     arguments = {
         "observe_": (s.ring, s.count, s.counters, s.grid, sigma, error, None, None),
         "bin_stats": (s.ring, s.count),
-        "refresh_": (eager.bin_stats(s.ring, s.count), s.mmse, s.cdf, s.stats, s.counters, s.grid, s.params),
+        "refresh_": (eager.bin_stats(s.ring, s.count), *table_of(s)),
         "sample_": (s.cdf, s.rng, s.grid, s.params, batch, None),
     }
     if name == "advance_":
@@ -85,7 +90,7 @@ def _advance_case(schedule, implementation, sigma, error):
         steps += 1
         if steps % REFRESH_EVERY == 0:
             moments = compiled("bin_stats")(s.ring, s.count)
-            compiled("refresh_")(moments, s.mmse, s.cdf, s.stats, s.counters, s.grid, s.params)
+            compiled("refresh_")(moments, *table_of(s))
         return drawn
 
     for _ in range(REFRESH_EVERY):

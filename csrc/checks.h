@@ -136,6 +136,10 @@ inline double* moments_of(const Tensor& moments, int bins) {
                            {moments.dim() ? moments.size(0) : 0, bins, kMoments});
 }
 
+inline const int64_t* count_of(const Tensor& count, int64_t groups, int bins) {
+  return state_ptr<int64_t>(count, "count", ScalarType::Long, {groups, bins});
+}
+
 inline Tensor new_moments(const Tensor& ring) {
   return torch::stable::new_empty(ring, {ring.size(0), ring.size(1), int64_t(kMoments)}, ScalarType::Double);
 }
@@ -157,8 +161,11 @@ inline Rings rings_of(const Tensor& ring, const Tensor& count, const Tensor& cou
   return rings;
 }
 
-inline Tables tables_of(const Tensor& mmse, const Tensor& cdf, const Tensor& stats, int64_t groups, int bins) {
-  return {state_ptr<double>(mmse, "mmse", ScalarType::Double, {groups, bins}),
+inline Tables tables_of(const Tensor& previous_count, const Tensor& previous_cdf, const Tensor& mmse, const Tensor& cdf,
+                        const Tensor& stats, int64_t groups, int bins) {
+  return {state_ptr<int64_t>(previous_count, "previous_count", ScalarType::Long, {groups, 2, bins}),
+          state_ptr<double>(previous_cdf, "previous_cdf", ScalarType::Double, {groups, bins + 1}),
+          state_ptr<double>(mmse, "mmse", ScalarType::Double, {groups, bins}),
           state_ptr<double>(cdf, "cdf", ScalarType::Double, {groups, bins + 1}),
           state_ptr<double>(stats, "stats", ScalarType::Double, {groups, kStats})};
 }

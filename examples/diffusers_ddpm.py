@@ -1,10 +1,14 @@
 """A DDPM with diffusers (the loop of its unconditional training script) under InfoNoise, on the CPU."""
 
+from types import SimpleNamespace
+
 import torch
 from diffusers import DDPMScheduler, EulerDiscreteScheduler, UNet2DModel
 
 import infonoise_ext as inx
 from infonoise_ext.integrations import diffusers as inx_diffusers
+
+args = SimpleNamespace(max_train_steps=100, train_batch_size=32)  # of a script
 
 torch.manual_seed(0)
 blocks = {"down_block_types": ("DownBlock2D",), "up_block_types": ("UpBlock2D",), "block_out_channels": (8,)}
@@ -20,23 +24,15 @@ def stripes(n):
     return (place // width % 2 * 2.0 - 1).view(n, 1, 1, 8).expand(n, 1, 8, 8)
 
 
-def eps_weight(sigma):
-    """What the plain error of the noise weighs that of the clean image with."""
-    return sigma**-2.0
+schedule = inx_diffusers.make_schedule(noise_scheduler, args)
 
-
-table = inx_diffusers.sigma_table(noise_scheduler)
-short = {"bins": 32, "min_count": 4, "warmup": 50, "refresh_every": 25}  # for a run of 100 steps; else the defaults
-bound = inx.GaussianBound(1.0)  # the data's std: sigma^2 times a network's own eps error outgrows it
-schedule = inx.InfoNoise(table.sigma_min, table.sigma_max, weight=eps_weight, bound=bound, **short)
-
-for _ in range(100):
+for _ in range(args.max_train_steps):
     clean_images = stripes(32)
     noise = torch.randn_like(clean_images)
-    timesteps, sigma = table.sample(schedule, 32)  # in place of torch.randint
+    timesteps = schedule.timesteps(32)  # was torch.randint(...)
     noisy_images = noise_scheduler.add_noise(clean_images, noise, timesteps)
     model_output = model(noisy_images, timesteps).sample
-    inx_diffusers.observe(schedule, sigma, model_output, noise, noise_scheduler.config.prediction_type)
+    schedule.record(timesteps, model_output, noise)
     (model_output - noise).square().mean().backward()
     optimizer.step()
     optimizer.zero_grad()

@@ -1,10 +1,14 @@
 """Flow matching with diffusers (the loop of its SD3 and Flux training scripts) under InfoNoise, on the CPU."""
 
+from types import SimpleNamespace
+
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 
 import infonoise_ext as inx
 from infonoise_ext.integrations import diffusers as inx_diffusers
+
+args = SimpleNamespace(weighting_scheme="logit_normal", max_train_steps=250, train_batch_size=64)  # of a script
 
 torch.manual_seed(0)
 net = torch.nn.Sequential(torch.nn.Linear(65, 256), torch.nn.SiLU(), torch.nn.Linear(256, 64))
@@ -24,25 +28,17 @@ def stripes(n):
     return (place // width % 2 * 2.0 - 1).view(n, 1, 1, 8).expand(n, 1, 8, 8)
 
 
-def velocity_weight(sigma):
-    """What the plain error of the velocity weighs that of the clean image with."""
-    return ((1 + sigma) / sigma).square()
+schedule = inx_diffusers.make_schedule(noise_scheduler, args)
 
-
-table = inx_diffusers.sigma_table(noise_scheduler)
-prior = inx.LogitNormal(0.0, 1.0)
-schedule = inx.InfoNoise(table.sigma_min, table.sigma_max, weight=velocity_weight, prior=prior)
-compute_density_for_timestep_sampling = inx_diffusers.density(schedule, table)  # in place of diffusers' own
-
-for _ in range(250):
+for _ in range(args.max_train_steps):
     images = stripes(64)
     noise = torch.randn_like(images)
-    u = compute_density_for_timestep_sampling("none", batch_size=64)
+    u = schedule.density(args.weighting_scheme, 64)  # was compute_density_for_timestep_sampling(...)
     indices = (u * noise_scheduler.config.num_train_timesteps).long()
     timesteps, t = noise_scheduler.timesteps[indices], noise_scheduler.sigmas[indices].view(-1, 1, 1, 1)
     model_pred = predict((1 - t) * images + t * noise, timesteps)
     target = noise - images
-    inx_diffusers.observe(schedule, table.sigmas[indices], model_pred, target, "flow_prediction")
+    schedule.record(timesteps, model_pred, target)
     (model_pred - target).square().mean().backward()
     optimizer.step()
     optimizer.zero_grad()

@@ -18,7 +18,7 @@ def images(n, size=8):
 
 unet = Unet(dim=8, dim_mults=(1,), channels=1, attn_heads=1, attn_dim_head=8, learned_sinusoidal_cond=True)
 diffusion = ElucidatedDiffusion(unet, image_size=8, channels=1, num_sample_steps=6)
-schedule = lucidrains.make_schedule(diffusion, warmup=20, refresh_every=20, min_count=4)
+schedule = lucidrains.make_schedule(diffusion, warmup=20, refresh_every=20)
 optimizer = torch.optim.Adam(diffusion.parameters(), 1e-3)
 for _ in range(80):
     lucidrains.loss(diffusion, images(32), schedule).backward()

@@ -1,4 +1,4 @@
-"""A schedule across the ranks of a process group: moments are summed, so that all build one table."""
+"""A schedule across the ranks of a process group: all build one table from the moments of all."""
 
 from __future__ import annotations
 
@@ -35,41 +35,69 @@ def placement(group: dist.ProcessGroup | None, rank: int | None, world: int | No
         if not isinstance(group, dist.ProcessGroup):
             refuse("process_group", group, "a ProcessGroup that this process is in")
         return group.rank(), group.size()
-    initialized = dist.is_available() and dist.is_initialized()
     if rank is None and world is None:
-        _warn_if_alone(initialized)
-    rank = (dist.get_rank() if initialized else 0) if rank is None else rank
-    world = (dist.get_world_size() if initialized else rank + 1) if world is None else world
+        _warn_if_alone(stacklevel=4)
+    rank = (dist.get_rank() if initialized() else 0) if rank is None else rank
+    world = (dist.get_world_size() if initialized() else rank + 1) if world is None else world
     world = whole("world", world, least=1, most=2**32)  # a rank is a word of the random stream's counter
     return whole("rank", rank, least=0, most=world - 1), world
 
 
-def _warn_if_alone(initialized: bool) -> None:
+def late_placement() -> tuple[int, int]:
+    """Rank and world of this process among those that were formed after its schedule was made.
+
+    Warns:
+        UserWarning: as `placement`, where no launcher had told the number of processes by then.
+    """
+    if not torch.compiler.is_compiling() and "WORLD_SIZE" not in os.environ:
+        _warn_if_alone(stacklevel=5)
+    return dist.get_rank(), dist.get_world_size()
+
+
+def initialized() -> bool:
+    """Whether torch.distributed knows this process's rank."""
+    return dist.is_available() and dist.is_initialized()
+
+
+def all_ranks() -> dist.ProcessGroup | None:
+    """The group of all ranks where several processes train, for `process_group`; else None."""
+    return dist.group.WORLD if initialized() and dist.get_world_size() > 1 else None
+
+
+def _warn_if_alone(stacklevel: int) -> None:
     """Once per run, on its first rank."""
-    rank = dist.get_rank() if initialized else int(os.environ.get("RANK") or 0)
-    world = dist.get_world_size() if initialized else int(os.environ.get("WORLD_SIZE") or 1)
+    rank = dist.get_rank() if initialized() else int(os.environ.get("RANK") or 0)
+    world = dist.get_world_size() if initialized() else int(os.environ.get("WORLD_SIZE") or 1)
     if world > 1 and rank == 0:
         warnings.warn(
             f"{world} processes train, but each learns a table of its own: after init_process_group, pass "
             "process_group=torch.distributed.group.WORLD to share one, or rank= and world= if you mean it",
-            stacklevel=4,
+            stacklevel=stacklevel,
         )
 
 
-def sum_over_ranks_(x: Tensor, group: dist.ProcessGroup | None) -> Tensor:
-    """The sum of x over all ranks, in place; without a group x stays. Returns x."""
-    if group is not None:
-        dist.all_reduce(x, group=group)
-    return x
+def over_ranks(moments: Tensor, group: dist.ProcessGroup | None) -> Tensor:
+    """The moments of the losses of all ranks [G, K, 3], equal on every rank; without a group they are as given."""
+    if group is None:
+        return moments
+    ranks = gathered(moments, group)
+    count, rest, largest = ranks.unbind(-1)
+    ordered = largest.sort(0).values  # all but the largest of all belong to the rest
+    return torch.stack((count.sum(0), rest.sum(0) + ordered[:-1].sum(0), ordered[-1]), -1)
+
+
+def gathered(x: Tensor, group: dist.ProcessGroup) -> Tensor:
+    """The tensors of all ranks, [world, ...], by one collective."""
+    ranks = x.new_empty((group.size(), *x.shape))
+    dist.all_gather_into_tensor(ranks, x, group=group)
+    return ranks
 
 
 def compare_ranks(state: State, config: InfoNoiseConfig, group: dist.ProcessGroup) -> None:
     """Compare options, step count and table over a process group; see `InfoNoise.check_ranks`."""
-    rank, world = group.rank(), group.size()
-    own = _traits(state, config, world)
-    rows = torch.zeros(world, len(own), dtype=torch.float64)
-    rows[rank] = torch.tensor(list(own.values()))
-    first, *others = sum_over_ranks_(rows.to(state.ring.device), group).tolist()
+    own = _traits(state, config, group.size())
+    row = torch.tensor(list(own.values()), dtype=torch.float64)
+    first, *others = gathered(row.to(state.ring.device), group).tolist()
     for other_rank, other in enumerate(others, start=1):
         differences = [
             f"{name} = {value:.10g} (rank 0: {wanted:.10g})"

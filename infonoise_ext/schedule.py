@@ -14,17 +14,18 @@ from .curves.arguments import refuse, whole
 from .curves.densities import LogNormal
 from .curves.density import Density
 from .curves.levels import Shape, as_vectors, groups_of, sizes
-from .curves.weights import Weight, as_weight
-from .distributed import compare_ranks, placement, sum_over_ranks_
+from .curves.weights import Weight, as_weight, evaluate
+from .distributed import compare_ranks, initialized, late_placement, over_ranks, placement
 from .ops import registry
 from .ops.graphs import never_compiled
-from .ops.schemas import COUNTERS, STATUSES
+from .ops.schemas import COUNTERS, PARAMS, STATUSES
 from .state import checkpoint, files
 from .state.config import InfoNoiseConfig, Options
 from .state.profile import Profile, profile_of
 from .state.table import Table
 from .state.tensors import State, fresh_state, make_grid, make_params, prior_table
 from .watch.history import History, snapshot, summarize
+from .watch.troubles import troubles
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -43,8 +44,10 @@ class InfoNoise:
     Args:
         sigma_min: see `InfoNoiseConfig`, as for every other option.
         sigma_max: see `InfoNoiseConfig`.
-        weight: the loss weight w(sigma) of the training objective, a callable on tensors; None is 1.
-            It must be the one that multiplies the loss: the density is divided by it (Eq. 16).
+        weight: the loss weight w(sigma) of the training objective: what multiplies the squared error of the clean
+            sample, since the density is divided by it (Eq. 16). A callable on tensors, a module too; the name of a
+            prediction whose plain error is the loss, "eps", "v" or "velocity"; a `channel.LossWeight`, which knows
+            more names; None is 1.
         prior: density of the warm-up; None is EDM's `LogNormal(-1.2, 1.2)`.
         bound: callable sigma -> largest possible mmse, in the units of the recorded error.
         groups: G, independent schedules in one object, chosen per sample by `group`.
@@ -55,8 +58,8 @@ class InfoNoise:
         process_group: ranks that learn one table together (docs/distributed.md). Each of them must make
             the schedule with the same options, and call `step`, `refresh`, `reset` and the loading of a
             state alike; the group gives `rank` and `world`. None is a table for this process alone.
-        rank: this process among `world`; None asks torch.distributed if it is initialised. It is a word
-            of the random stream's counter: ranks draw different numbers, whether or not seeds are equal.
+        rank: this process among `world`; None asks torch.distributed, at the first draw after it is initialised. It
+            is a word of the random stream's counter: ranks draw different numbers, whether or not seeds are equal.
         world: number of processes that draw together.
         history: a `History` that `step()` records refreshes into; with a process group `advance` does too.
         config: options to start from.
@@ -72,7 +75,7 @@ class InfoNoise:
         sigma_min: float | None = None,
         sigma_max: float | None = None,
         *,
-        weight: Weight | None = None,
+        weight: Weight | str | None = None,
         prior: Density | None = None,
         bound: Weight | None = None,
         groups: int = 1,
@@ -97,6 +100,8 @@ class InfoNoise:
         self.history = history
         self.process_group = process_group
         self.rank, self.world = placement(process_group, rank, world)
+        self._rank_given = (rank, world) != (None, None)
+        self._asks_rank = process_group is None and not self._rank_given and not initialized()
         self._ops = registry.backend(backend)
         with torch.device("cpu"):  # whatever torch.set_default_device says
             grid = make_grid(self.config, self.weight, bound)
@@ -126,6 +131,16 @@ class InfoNoise:
         self.state = state.to(device)
         self._nothing = torch.empty(0, dtype=torch.float32, device=device)
 
+    def _ask_rank(self) -> None:
+        """Take the place among processes that were formed after the schedule, as if it had been made then; no sync."""
+        if not (self._asks_rank and initialized()):
+            return
+        rank, world = late_placement()
+        for name, value in (("rank", rank), ("world", world), ("_asks_rank", False)):
+            object.__setattr__(self, name, value)
+        self.state.params[PARAMS.index("rank")] = rank
+        self.state.params[PARAMS.index("world")] = world
+
     @property
     def device(self) -> torch.device:
         """Where the state lives."""
@@ -145,6 +160,7 @@ class InfoNoise:
             ValueError: a negative size, or a group that does not fit.
             RuntimeError: backward is running: a region that is computed again would get other numbers.
         """
+        self._ask_rank()
         s = self.state
         if not isinstance(shape, tuple | list):
             return self._ops.sample_(s.cdf, s.rng, s.grid, s.params, shape, group)
@@ -160,8 +176,9 @@ class InfoNoise:
 
         Args:
             sigma: noise levels that were used, any floating dtype: [B], or [B, T, ...] for one a frame or token.
-            error: UNWEIGHTED squared error of what each level corrupted, of sigma's shape, summed or averaged
-                over its elements (`channel.clean_error` converts other predictions).
+            error: UNWEIGHTED squared error of what each level corrupted, of sigma's shape, averaged over its
+                elements (`channel.clean_error` converts other predictions). To the signal "learnable" and to
+                `troubles` a sum over d elements looks like data of d times the variance.
             mask: bool of sigma's shape, False leaves a level out.
             group: int64 or int32 in [0, G), of sigma's shape or of its first sizes.
         """
@@ -175,6 +192,7 @@ class InfoNoise:
 
         With a process group a refresh is collective, so all ranks step together.
         """
+        self._ask_rank()  # also here: a draw that was compiled before the ranks were known does not ask
         self._ops.advance_(*self.state, self._nothing, self._nothing, None, None, 0, None)
         if self.process_group is not None or self.history is not None:
             self._step_on_host()
@@ -219,6 +237,7 @@ class InfoNoise:
             ValueError: `group` without `next_group`.
             RuntimeError: backward is running, as for `sample`.
         """
+        self._ask_rank()
         if group is not None and next_group is None:
             refuse("next_group", None, "the groups of the batch to draw, where groups are used")
         if sigma.dim() == 1 and (next_group is None or next_group.dim() == 1):
@@ -233,10 +252,24 @@ class InfoNoise:
         return following
 
     def refresh(self) -> None:
-        """Rebuild the table now from what is recorded, by all ranks of a process group, if coverage allows."""
+        """Rebuild the table now from what is recorded, by all ranks of a process group, if that is enough."""
         s = self.state
-        moments = sum_over_ranks_(self._ops.bin_stats(s.ring, s.count), self.process_group)
-        self._ops.refresh_(moments, s.mmse, s.cdf, s.stats, s.counters, s.grid, s.params)
+        moments = over_ranks(self._ops.bin_stats(s.ring, s.count), self.process_group)
+        self._ops.refresh_(
+            moments, s.count, s.previous_count, s.previous_cdf, s.mmse, s.cdf, s.stats, s.counters, s.grid, s.params
+        )
+
+    def refresh_weight(self) -> None:
+        """Evaluate the weight anew, which has been learned on: the next refresh divides by what it is now.
+
+        In place, so that compiled code and CUDA graphs see it. Waits for the device. With a process group all ranks
+        call it alike, and their weights are equal, as those of a DDP module are.
+
+        Raises:
+            ValueError: the weight is not finite and above 0; the old values stay.
+        """
+        row = self.state.row("weight")
+        row.copy_(evaluate("weight", self.weight, self.state.row("sigma").cpu(), positive=True))
 
     def check_ranks(self) -> None:
         """Compare options, step count and table over the process group.
@@ -256,16 +289,19 @@ class InfoNoise:
     def reset(self) -> None:
         """Forget everything learned and start the warm-up again; the random stream goes on."""
         s = self.state
-        for tensor in (s.count, s.stats, s.counters):  # count first: no ring is read beyond it
+        for tensor in (s.count, s.previous_count, s.stats, s.counters):  # count first: no ring is read beyond it
             tensor.zero_()
         for tensor in (s.ring, s.mmse):
             tensor.fill_(-1)
-        s.cdf.copy_(self._prior_table.cdf.expand_as(s.cdf))
+        for tensor in (s.cdf, s.previous_cdf):
+            tensor.copy_(self._prior_table.cdf.expand_as(tensor))
         self._steps_seen = 0
 
     def to(self, device: torch.device | str) -> InfoNoise:
         """Move the state; returns self. Compiled code follows, by compiling again."""
-        self._place(self.state, torch.device(device))
+        self._ask_rank()
+        if torch.device(device) != self.device:
+            self._place(self.state, torch.device(device))
         return self
 
     def table(self, group: int = 0) -> Table:
@@ -291,10 +327,23 @@ class InfoNoise:
 
     @property
     def status(self) -> str | list[str]:
-        """In words, for each group: one of `STATUSES`. Waits for the device."""
+        """In words, for each group: one of `STATUSES`, and its first trouble if it has one. Waits for the device."""
         codes = self.state.counters[:, COUNTERS.index("status")].tolist()
-        words = [STATUSES[code] for code in codes]
+        found = [troubles(self.state, self.config, g) for g in range(self.groups)]
+        words = [
+            f"{STATUSES[code]}, but {some[0]}" if some else STATUSES[code]
+            for code, some in zip(codes, found, strict=True)
+        ]
         return words[0] if self.groups == 1 else words
+
+    def troubles(self, group: int = 0) -> list[str]:
+        """What shows that a group trains at the wrong noise levels, a sentence each. Waits for the device.
+
+        Raises:
+            ValueError: group is not in [0, G).
+        """
+        index = whole("group", group, least=0, most=self.groups - 1)
+        return [str(trouble) for trouble in troubles(self.state, self.config, index)]
 
     def state_dict(self) -> dict[str, Any]:
         """Live state tensors and plain values; no collective, the same on every rank but the rings."""
@@ -334,10 +383,29 @@ class InfoNoise:
         """Tensors of its own in the same process group, which is a connection and has no copy."""
         memo[id(self.process_group)] = self.process_group
         twin = type(self).__new__(type(self))
-        twin.__setstate__(copy.deepcopy(self.__dict__, memo))
+        twin._restore(copy.deepcopy(self.__dict__, memo))
         return twin
 
+    def __copy__(self) -> InfoNoise:
+        """A deep copy: the tensors of one schedule change in place."""
+        return copy.deepcopy(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the process group and what it gave: connections end with their process.
+
+        Where it is loaded, the schedule is this process's alone, and asks for its rank at the first draw. To share the
+        table again, make an InfoNoise with `process_group` and load this one's `state_dict`.
+        """
+        return self.__dict__ | {"process_group": None}
+
     def __setstate__(self, attributes: dict[str, Any]) -> None:
+        self._restore(attributes)
+        if not self._rank_given:
+            self.__dict__.update(rank=0, world=1, _asks_rank=True, _ranks_agree=True)
+            self.state.params.copy_(make_params(self.config, 0, 1))
+            self._ask_rank()
+
+    def _restore(self, attributes: dict[str, Any]) -> None:
         self.__dict__.update(attributes)
         self._place(self.state, self.device)
 

@@ -1,12 +1,14 @@
+import functools
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
 import torch
 from support import OPS, generator
-from support.builds import cmake
+from support.builds import cmake, ptx
 from support.parity import LIMITS, schedules
 
 try:
@@ -83,13 +85,38 @@ def emulated():
     return built("_emulated")[0]
 
 
+@pytest.fixture(scope="session")
+def interpreter():
+    """The interpreter of PTX, as a function of the CUDA sources to load, with planted bugs or without."""
+    if shutil.which("nvcc") is None:
+        pytest.skip("needs nvcc")
+    module, texts, loaded = built("_interpreted")[0], functools.cache(ptx), []
+
+    def load(*sources, planted=False):
+        if loaded != [sources, planted]:
+            module.load(texts(*sources, planted=planted))
+            loaded[:] = [sources, planted]
+        return module
+
+    return load
+
+
+KERNELS = ("csrc/cuda/ops.cu", "csrc/cuda/loss_ops.cu")
+
+
+@pytest.fixture
+def interpreted(interpreter):
+    """What nvcc compiled of the CUDA kernels, on CPU tensors."""
+    return interpreter(*KERNELS)
+
+
 @pytest.fixture
 def ways(backend, request):
-    """The ops of a backend: one set of them, or in the emulator one under each schedule and limit."""
-    if backend != "emulated":
+    """The ops of a backend: one set of them, or where schedules matter one under each, and under each limit."""
+    if backend not in ("emulated", "interpreted"):
         return [OPS[backend]]
-    module = request.getfixturevalue("emulated")
-    return [op for limits in LIMITS.values() for op in schedules(module, **limits)]
+    module = request.getfixturevalue(backend)
+    return [op for limits in LIMITS.values() for op in schedules(backend, module, **limits)]
 
 
 @pytest.fixture
@@ -97,3 +124,11 @@ def planted(emulated):
     """The CUDA kernels with bugs; `plant(name)` wakes one."""
     yield emulated
     emulated.plant("")
+
+
+@pytest.fixture
+def planted_ptx(interpreter):
+    """What nvcc compiled of the CUDA kernels with bugs; `plant(name)` wakes one."""
+    module = interpreter(*KERNELS, planted=True)
+    yield module
+    module.plant("")

@@ -13,7 +13,7 @@ import infonoise_ext as inx
 from infonoise_ext.ops.schemas import SCHEMAS
 
 BATCHES = (64, 32, 128, 7, 64, 100, 33, 2, 500)
-OPTIONS = {"seed": 1, "warmup": 3, "refresh_every": 2, "min_count": 1, "coverage": 0.01}
+OPTIONS = {"seed": 1, "warmup": 3, "refresh_every": 2, "min_count": 1}
 
 
 def step(schedule, sigma):

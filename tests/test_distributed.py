@@ -18,7 +18,7 @@ import infonoise_ext as inx
 TWO = ("ddp", "fsdp2", "compiled_advance", "save_distributed")
 FOUR = (
     "faults", "union", "draws", "one_call_or_three", "disagreement", "construction", "checkpoints",
-    "load_distributed",
+    "load_distributed", "late",
 )  # fmt: skip
 LEARNED = ("mmse", "cdf", "stats")
 
@@ -122,6 +122,14 @@ def test_table_is_that_of_one_process_with_all_the_data(four):
 @pytest.mark.parametrize("seeds", ["equal", "ranked", "drawn equally"])
 def test_no_draw_repeats_on_another_rank(four, seeds):
     assert_no_repeats(*(rank[seeds] for rank in of(four, "draws")))
+
+
+@pytest.mark.parametrize("kind", ["early", "pickled"])
+def test_schedules_made_before_the_ranks_or_pickled_alike_draw_apart(four, kind):
+    """Of equal seeds each."""
+    ranks = of(four, "late")
+    assert_no_repeats(*(rank[kind] for rank in ranks))
+    assert all(rank["group"] is None for rank in ranks)
 
 
 def test_ranks_share_the_strata_out(four):
@@ -231,17 +239,21 @@ def test_count_never_exceeds_what_the_ring_holds():
     assert float(mixed.profile().mmse[20]) == 3
 
 
-def test_copies_share_the_group_and_pickles_are_refused(tmp_path):
+def test_copies_share_the_group_and_pickles_go_on_alone(tmp_path):
     dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
     try:
         schedule = inx.InfoNoise(seed=1, process_group=dist.group.WORLD)
         train(schedule, 150, 0)
         twin = copy.deepcopy(schedule)
         assert twin.process_group is schedule.process_group
-        assert torch.equal(train(twin, 60, 1), train(schedule, 60, 1))
+        alone = pickle.loads(pickle.dumps(schedule))
+        assert alone.process_group is None
+        drawn = train(schedule, 60, 1)
+        assert torch.equal(train(twin, 60, 1), drawn)
+        torch.testing.assert_close(train(alone, 60, 1), drawn, rtol=1e-6, atol=0)
+        assert alone.summary() == pytest.approx(schedule.summary(), nan_ok=True)
+        assert alone.summary()["refreshes"] + alone.summary()["waits"] == 2
         assert twin.state.cdf.data_ptr() != schedule.state.cdf.data_ptr()
-        with pytest.raises(TypeError, match="ProcessGroup"):
-            pickle.dumps(schedule)
     finally:
         dist.destroy_process_group()
 

@@ -11,7 +11,7 @@ from support.runs import gaussian_mmse
 import infonoise_ext as inx
 
 SHAPES = [(), (6,), (3, 4), (2, 3, 4)]
-OPTIONS = {"warmup": 2, "refresh_every": 2, "min_count": 1, "coverage": 0.01}
+OPTIONS = {"warmup": 2, "refresh_every": 2, "min_count": 1}
 
 
 def pair(groups=1):

@@ -12,7 +12,7 @@ from infonoise_ext.ops import registry as ops
 from infonoise_ext.ops.library import triton_is_installed
 from infonoise_ext.ops.schemas import SCHEMAS
 
-from ..cases import CAPACITY, HOSTS, filled_schedule
+from ..cases import CAPACITY, HOSTS, filled_schedule, table_of
 from . import rivals
 
 NEVER = 2**40
@@ -193,7 +193,7 @@ class Suite:
         def build():
             s = self.state(bins, False)
             moments = ops.backend("eager").bin_stats(s.ring, s.count)
-            return lambda: o.refresh_(moments, s.mmse, s.cdf, s.stats, s.counters, s.grid, s.params)
+            return lambda: o.refresh_(moments, *table_of(s))
 
         return Case("refresh_", name, build, bins=bins, refresh=True, bytes=24 * bins)
 

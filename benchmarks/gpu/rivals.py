@@ -6,18 +6,18 @@ import torch
 
 from infonoise_ext.ops import eager
 
-from ..cases import CAPACITY, HOSTS
+from ..cases import CAPACITY, HOSTS, table_of
 
 
 @cache
 def torch_step(refresh, mode=None):
     """Observe, sample and, if told, refresh in the package's eager torch; compiled unless mode is None."""
 
-    def step(ring, count, mmse, cdf, stats, counters, rng, grid, params, sigma, error):
-        eager.observe_(ring, count, counters, grid, sigma, error, None, None)
-        drawn = eager.sample_(cdf, rng, grid, params, sigma.shape[0], None)
+    def step(s, sigma, error):
+        eager.observe_(s.ring, s.count, s.counters, s.grid, sigma, error, None, None)
+        drawn = eager.sample_(s.cdf, s.rng, s.grid, s.params, sigma.shape[0], None)
         if refresh:
-            eager.refresh_(eager.bin_stats(ring, count), mmse, cdf, stats, counters, grid, params)
+            eager.refresh_(eager.bin_stats(s.ring, s.count), *table_of(s))
         return drawn
 
     return step if mode is None else torch.compile(step, fullgraph=True, dynamic=True, mode=mode)
@@ -25,8 +25,8 @@ def torch_step(refresh, mode=None):
 
 def in_torch(state, sigma, error, refresh, mode):
     """Eager torch, or the same compiled. A counter on the host would say when to refresh: it costs nothing here."""
-    s, step = state, torch_step(refresh, mode)
-    return lambda: step(s.ring, s.count, s.mmse, s.cdf, s.stats, s.counters, s.rng, s.grid, s.params, sigma, error)
+    step = torch_step(refresh, mode)
+    return lambda: step(state, sigma, error)
 
 
 def by_library_calls(state, sigma, error, refresh):

@@ -35,12 +35,15 @@ constexpr int64_t kMaxDraw = int64_t(1) << 32;  // samples of one draw; beyond, 
 constexpr double kTiny = 1e-300;                // floor of every logarithm's argument
 constexpr double kEdgeTolerance = 1e-5;         // relative; a sigma this far outside is rounding
 constexpr double kSameRate = 1e-9;              // relative; rates or mmse this close differ by rounding
+constexpr double kInfluence = 1.0 / 16;         // of the largest loss on a mean
+constexpr double kCertain = 0.9;     // largest share of noise in an error that still tells the data's variance
+constexpr double kNarrowest = 0.25;  // standard deviation in log sigma
 
 // `params` tensor, float64 [kParams].
 struct Params {
   double log_min, width;         // grid: e_0 and the bin width D, both in log sigma
   double warmup, refresh_every;  // steps
-  double min_count, coverage, ema, smooth, floor;
+  double min_count, floor, reach;
   double gate_power, pivot_rule, pivot_value, pivot_span;
   double stratified, rank, world;
   double signal;
@@ -48,7 +51,7 @@ struct Params {
 constexpr int kParams = sizeof(Params) / sizeof(double);
 
 enum PivotRule { kFixed, kOnset, kPowerLaw };
-enum Signal { kEntropy, kRescaled, kMmse, kLength };
+enum Signal { kLearnable, kEntropy, kRescaled, kMmse, kLength };
 
 // Rows of the `grid` tensor, float64 [kGridRows, K + 1]; the last entry of a row of K values is 0.
 enum GridRow { kEdges, kSigma, kWeight, kBound, kGridRows };
@@ -69,10 +72,10 @@ enum Counter {
 enum Status { kWarmup, kWaiting, kActive, kDegenerate };
 
 // Columns of `stats`, float64 [G, kStats].
-enum Stat { kPivot, kCoverage, kDrift, kInformation, kKept, kStats };
+enum Stat { kPivot, kKept, kVariance, kSharpness, kInformation, kDrift, kStats };
 
 // Columns of the moments of a bin, float64 [G, K, kMoments].
-enum Moment { kCount, kSum, kSquares, kMoments };
+enum Moment { kCount, kRest, kLargest, kMoments };
 
 // x cut off to an integer in [0, kMaxBins], also where a hostile x is huge or NaN.
 INX_HD int bins_of(double x) { return !(x > 0) ? 0 : x < kMaxBins ? int(x) : kMaxBins; }
@@ -88,10 +91,12 @@ struct Rings {
 template <class D, class T>
 using Wide = std::conditional_t<std::is_same_v<D, double> || std::is_same_v<T, double>, double, float>;
 
-struct Tables {   // of all groups
-  double* mmse;   // [G, K]
-  double* cdf;    // [G, K + 1]
-  double* stats;  // [G, kStats]
+struct Tables {             // of all groups
+  int64_t* previous_count;  // [G, 2, K]
+  double* previous_cdf;     // [G, K + 1]
+  double* mmse;             // [G, K]
+  double* cdf;              // [G, K + 1]
+  double* stats;            // [G, kStats]
 };
 
 }  // namespace infonoise

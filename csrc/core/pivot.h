@@ -1,4 +1,4 @@
-// Step 5 of a refresh: the midpoint of the gate, from the entropy rate (docs/how-it-works.md).
+// Step 3 of a refresh: the midpoint of the gate, from the entropy rate (docs/how-it-works.md).
 #pragma once
 
 #include "core/layout.h"
@@ -17,17 +17,6 @@ INX_HD double onset(const Params& p, const Grid& grid, const double* log_r) {
   const double centre = p.log_min + p.width * (k + 0.5);
   if (k == grid.bins - 1) return std::exp(centre);
   return std::exp(centre + p.width * (log_r[k] - threshold) / (log_r[k] - log_r[k + 1]));
-}
-
-// The last centre of least rate below the peak of the rate, if it is less than half of it; else infinity.
-// Bins filled below the lowest measured one share its rate but for rounding.
-INX_HD double valley(const Grid& grid, const double* rho) {
-  int peak = 0, last = 0;
-  for (int k = 1; k < grid.bins; ++k) peak = rho[k] > rho[peak] ? k : peak;
-  double least = rho[0];
-  for (int k = 1; k <= peak; ++k) least = rho[k] < least ? rho[k] : least;
-  for (int k = 1; k <= peak; ++k) last = rho[k] <= least * (1 + kSameRate) ? k : last;
-  return least < 0.5 * rho[peak] ? grid.row(kSigma)[last] : HUGE_VAL;
 }
 
 // App. B.4, fallback: the centre where the curve (log sigma, log r) bends most.
@@ -66,11 +55,11 @@ INX_HD double pivot_by_rule(const Params& p, const Grid& grid, const double* rho
   int first = 0;
   while (first < grid.bins && !(rho[first] / grid.row(kSigma)[first] > kTiny)) ++first;
   if (first == grid.bins) return 0;
-  if (p.pivot_rule == kOnset) return std::fmin(onset(p, grid, log_r), valley(grid, rho));
+  if (p.pivot_rule == kOnset) return onset(p, grid, log_r);
   return power_law(p, grid, log_r, first);
 }
 
-// Step 5, the same for every thread. Fills `log_r`.
+// Step 3, the same for every thread. Fills `log_r`.
 template <class Team>
 INX_HD double pivot(const Team& team, const Params& p, const Grid& grid, const double* rho, double* log_r,
                     double* shared_value) {

@@ -177,11 +177,11 @@ void draw(const Params& p, const Grid& grid, const Tensor& cdf, const Tensor& rn
 }
 
 // Refreshes the table of group i from its moments.
-void refresh_group(const Params& p, const Grid& grid, const double* moments, const Tables& tables, int64_t* counters,
-                   int64_t i) {
+void refresh_group(const Params& p, const Grid& grid, const double* moments, const Tables& tables, const int64_t* count,
+                   int64_t* counters, int64_t i) {
   double work[work_size(kMaxBins)];
-  measured_means(Alone(), p, grid.bins, moments, work);
-  refresh(Alone(), p, grid, table_of(tables, counters, grid.bins, i), work);
+  load_pools(Alone(), grid.bins, moments, pools_of(work, grid.bins));
+  refresh(Alone(), p, grid, table_of(tables, count, counters, grid.bins, i), work);
 }
 
 void observe_(const Tensor& ring, const Tensor& count, const Tensor& counters, const Tensor& grid, const Tensor& sigma,
@@ -197,15 +197,17 @@ Tensor bin_stats(const Tensor& ring, const Tensor& count) {
   return out;
 }
 
-void refresh_(const Tensor& moments, const Tensor& mmse, const Tensor& cdf, const Tensor& stats, const Tensor& counters,
-              const Tensor& grid, const Tensor& params) {
+void refresh_(const Tensor& moments, const Tensor& count, const Tensor& previous_count, const Tensor& previous_cdf,
+              const Tensor& mmse, const Tensor& cdf, const Tensor& stats, const Tensor& counters, const Tensor& grid,
+              const Tensor& params) {
   const Grid g = grid_of(grid);
   const double* m = moments_of(moments, g.bins);
   const int64_t groups = moments.size(0);
   int64_t* counts = counters_of(counters, groups);
-  const Tables tables = tables_of(mmse, cdf, stats, groups, g.bins);
+  const int64_t* recorded = count_of(count, groups, g.bins);
+  const Tables tables = tables_of(previous_count, previous_cdf, mmse, cdf, stats, groups, g.bins);
   const Params& p = params_at(params);
-  for (int64_t i = 0; i < groups; ++i) refresh_group(p, g, m + i * g.bins * kMoments, tables, counts, i);
+  for (int64_t i = 0; i < groups; ++i) refresh_group(p, g, m + i * g.bins * kMoments, tables, recorded, counts, i);
 }
 
 Tensor sample_(const Tensor& cdf, const Tensor& rng, const Tensor& grid, const Tensor& params, int64_t n,
@@ -216,14 +218,14 @@ Tensor sample_(const Tensor& cdf, const Tensor& rng, const Tensor& grid, const T
   return out;
 }
 
-Tensor advance_(const Tensor& ring, const Tensor& count, const Tensor& mmse, const Tensor& cdf, const Tensor& stats,
-                const Tensor& counters, const Tensor& rng, const Tensor& grid, const Tensor& params,
-                const Tensor& sigma, const Tensor& error, const OptionalTensor& mask, const OptionalTensor& group,
-                int64_t n, const OptionalTensor& next_group) {
+Tensor advance_(const Tensor& ring, const Tensor& count, const Tensor& previous_count, const Tensor& previous_cdf,
+                const Tensor& mmse, const Tensor& cdf, const Tensor& stats, const Tensor& counters, const Tensor& rng,
+                const Tensor& grid, const Tensor& params, const Tensor& sigma, const Tensor& error,
+                const OptionalTensor& mask, const OptionalTensor& group, int64_t n, const OptionalTensor& next_group) {
   const Grid g = grid_of(grid);
   const Params& p = params_at(params);
   const Rings rings = rings_of(ring, count, counters, g.bins);
-  const Tables tables = tables_of(mmse, cdf, stats, rings.groups, g.bins);
+  const Tables tables = tables_of(previous_count, previous_cdf, mmse, cdf, stats, rings.groups, g.bins);
   refuse_in_backward("advance", sigma.numel() + n);
   Tensor next = new_sigma(cdf, n, next_group, "next_group");
   record_all(rings, g, sigma, error, mask, group);
@@ -233,7 +235,7 @@ Tensor advance_(const Tensor& ring, const Tensor& count, const Tensor& mmse, con
     if (!refresh_is_due(p, ++rings.counters[i * kCounters + kSteps])) continue;
     const int64_t first = i * g.bins;
     ring_moments(rings.ring + first * rings.capacity, rings.count + first, g.bins, rings.capacity, moments);
-    refresh_group(p, g, moments, tables, rings.counters, i);
+    refresh_group(p, g, moments, tables, rings.count, rings.counters, i);
   }
   return next;
 }

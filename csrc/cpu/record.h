@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "core/estimate.h"
 #include "core/record.h"
 #include "cpu/widest.h"
 
@@ -84,20 +85,23 @@ inline void record(const Rings& s, const Grid& grid, const Range& range, const B
   }
 }
 
-// [K, 3] of one group: losses in the ring, their sum and the sum of their squares.
+// [K, 3] of one group: the number of losses in the ring, the sum of all but the largest, the largest.
 inline void ring_moments(const float* ring, const int64_t* count, int bins, int64_t capacity, double* moments) {
   for (int k = 0; k < bins; ++k) {
     const int64_t filled = std::min(count[k], capacity);
     const float* losses = ring + k * capacity;
-    double sum[4] = {}, squares[4] = {};
+    double rest[4] = {};
+    float largest[4] = {};
     for (int64_t i = 0; i < filled; ++i) {
-      const double x = losses[i];
-      sum[i & 3] += x;
-      squares[i & 3] += x * x;
+      const float x = losses[i], most = largest[i & 3];
+      rest[i & 3] += double(x < most ? x : most);
+      largest[i & 3] = x < most ? most : x;
     }
+    Pool pool{0, 0, 0};
+    for (int j = 0; j < 4; ++j) pool = merged(pool, {0, rest[j], largest[j]});
     moments[k * kMoments + kCount] = double(filled);
-    moments[k * kMoments + kSum] = (sum[0] + sum[1]) + (sum[2] + sum[3]);
-    moments[k * kMoments + kSquares] = (squares[0] + squares[1]) + (squares[2] + squares[3]);
+    moments[k * kMoments + kRest] = pool.rest;
+    moments[k * kMoments + kLargest] = pool.largest;
   }
 }
 

@@ -43,7 +43,7 @@ struct Column {  // a strided vector argument
 struct Header {  // at the front of a block's shared memory
   Range range;
   uint64_t offset;
-  bool due, keeps;
+  bool due;
 };
 constexpr int kHeaderBytes = 64;
 static_assert(sizeof(Header) <= kHeaderBytes, "the header has outgrown its place");

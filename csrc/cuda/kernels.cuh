@@ -64,9 +64,7 @@ INX_KERNEL place_kernel(Rings rings, Tables t, Grid grid, const Params* params, 
   INX_SHARED(shared);
   const Tile tile = large_tile(rings, b, grid.bins, tiles, workers, shared);
   const int64_t g = blockIdx.x % rings.groups, index = blockIdx.x / rings.groups;
-  Header* header = header_of(shared);
-  if (threadIdx.x == 0) header->keeps = false;
-  __syncthreads();
+  bool keeps = false;
   for (int k = threadIdx.x; k < grid.bins; k += blockDim.x) {
     const int* column = tallies + g * tile.columns + k;
     const int64_t stride = rings.groups * tile.columns;
@@ -78,10 +76,10 @@ INX_KERNEL place_kernel(Rings rings, Tables t, Grid grid, const Params* params, 
     }
     const int kept = plan_bin(tile, rings, k, rings.count[g * grid.bins + k], total);
     tile.before()[k] = before;
-    if (before + column[index * stride] > PLANT(skipped_tile, kept, kept + 1)) header->keeps = true;
+    keeps = keeps || before + column[index * stride] > PLANT(skipped_tile, kept, kept + 1);
   }
-  __syncthreads();
-  if (header->keeps) {  // of a huge batch the last tiles alone fill the rings
+  if (__syncthreads_or(keeps)) {  // of a huge batch the last tiles alone fill the rings
+    Header* header = header_of(shared);
     tally_tile(tile, rings, grid, header, b, g);
     for (int k = threadIdx.x; k < grid.bins; k += blockDim.x) rank_workers(tile, k, tile.before()[k]);
     __syncthreads();
@@ -118,21 +116,21 @@ INX_KERNEL bin_stats_kernel(const float* ring, const int64_t* count, int64_t bin
   const int64_t step = int64_t(gridDim.x) * (blockDim.x / 32);
   for (int64_t k = int64_t(blockIdx.x) * (blockDim.x / 32) + threadIdx.x / 32; k < bins; k += step) {
     const int64_t filled = count[k] < capacity ? count[k] : capacity;
-    const Sums s = ring_sums(ring + k * capacity, filled);
+    const Pool pool = ring_pool(ring + k * capacity, filled);
     if (threadIdx.x % 32 != 0) continue;
-    moments[k * kMoments + kCount] = double(filled);
-    moments[k * kMoments + kSum] = s.sum;
-    moments[k * kMoments + kSquares] = s.squares;
+    moments[k * kMoments + kCount] = pool.count;
+    moments[k * kMoments + kRest] = pool.rest;
+    moments[k * kMoments + kLargest] = pool.largest;
   }
 }
 
-INX_KERNEL refresh_kernel(const double* moments, Tables t, Grid grid, const Params* params, int64_t* counters) {
+INX_KERNEL refresh_kernel(const double* moments, Tables t, Grid grid, const Params* params, const int64_t* count,
+                          int64_t* counters) {
   INX_SHARED(shared);  // a block a group
   const int64_t g = blockIdx.x;
   double* work = body_of<double>(shared);
-  measured_means(Block(), *params, grid.bins, moments + g * grid.bins * kMoments, work);
-  __syncthreads();
-  refresh(Block(), *params, grid, table_of(t, counters, grid.bins, g), work);
+  load_pools(Block(), grid.bins, moments + g * grid.bins * kMoments, pools_of(work, grid.bins));
+  refresh(Block(), *params, grid, table_of(t, count, counters, grid.bins, g), work);
 }
 
 }  // namespace infonoise::cuda

@@ -90,9 +90,10 @@ void launch_bin_stats(On& on, const Rings& r, int bins, double* moments) {
 
 template <class On>
 void launch_refresh(On& on, const double* moments, const Tables& t, const Grid& grid, const Params* p,
-                    int64_t* counters, int64_t groups) {
+                    const int64_t* count, int64_t* counters, int64_t groups) {
   if (groups == 0) return;
-  on(refresh_kernel, groups, on.limits.threads, shared_bytes(work_bytes(grid.bins)), moments, t, grid, p, counters);
+  on(refresh_kernel, groups, on.limits.threads, shared_bytes(work_bytes(grid.bins)), moments, t, grid, p, count,
+     counters);
 }
 
 }  // namespace infonoise::cuda

@@ -41,14 +41,16 @@ Tensor bin_stats(const Tensor& ring, const Tensor& count) {
   return out;
 }
 
-void refresh_(const Tensor& moments, const Tensor& mmse, const Tensor& cdf, const Tensor& stats, const Tensor& counters,
-              const Tensor& grid, const Tensor& params) {
+void refresh_(const Tensor& moments, const Tensor& count, const Tensor& previous_count, const Tensor& previous_cdf,
+              const Tensor& mmse, const Tensor& cdf, const Tensor& stats, const Tensor& counters, const Tensor& grid,
+              const Tensor& params) {
   const Grid g = grid_of(grid);
   const double* m = moments_of(moments, g.bins);
   const int64_t groups = moments.size(0);
-  const Tables tables = tables_of(mmse, cdf, stats, groups, g.bins);
-  Device device(moments, {&mmse, &cdf, &stats, &counters, &grid, &params});
-  launch_refresh(device, m, tables, g, params_of(params), counters_of(counters, groups), groups);
+  const Tables tables = tables_of(previous_count, previous_cdf, mmse, cdf, stats, groups, g.bins);
+  Device device(moments, {&count, &previous_count, &previous_cdf, &mmse, &cdf, &stats, &counters, &grid, &params});
+  launch_refresh(device, m, tables, g, params_of(params), count_of(count, groups, g.bins),
+                 counters_of(counters, groups), groups);
 }
 
 Tensor sample_(const Tensor& cdf, const Tensor& rng, const Tensor& grid, const Tensor& params, int64_t n,
@@ -63,16 +65,16 @@ Tensor sample_(const Tensor& cdf, const Tensor& rng, const Tensor& grid, const T
   return out;
 }
 
-Tensor advance_(const Tensor& ring, const Tensor& count, const Tensor& mmse, const Tensor& cdf, const Tensor& stats,
-                const Tensor& counters, const Tensor& rng, const Tensor& grid, const Tensor& params,
-                const Tensor& sigma, const Tensor& error, const OptionalTensor& mask, const OptionalTensor& group,
-                int64_t n, const OptionalTensor& next_group) {
+Tensor advance_(const Tensor& ring, const Tensor& count, const Tensor& previous_count, const Tensor& previous_cdf,
+                const Tensor& mmse, const Tensor& cdf, const Tensor& stats, const Tensor& counters, const Tensor& rng,
+                const Tensor& grid, const Tensor& params, const Tensor& sigma, const Tensor& error,
+                const OptionalTensor& mask, const OptionalTensor& group, int64_t n, const OptionalTensor& next_group) {
   const Grid g = grid_of(grid);
   const Rings rings = rings_of(ring, count, counters, g.bins);
-  const Tables tables = tables_of(mmse, cdf, stats, rings.groups, g.bins);
+  const Tables tables = tables_of(previous_count, previous_cdf, mmse, cdf, stats, rings.groups, g.bins);
   check_draw(n, next_group, "next_group");
   refuse_in_backward("advance", sigma.numel() + n);
-  Device device(ring, {&count, &mmse, &cdf, &stats, &counters, &rng, &grid, &params});
+  Device device(ring, {&count, &previous_count, &previous_cdf, &mmse, &cdf, &stats, &counters, &rng, &grid, &params});
   const Batch batch = batch_of(device, rings, sigma, error, mask, group);
   Tensor out = new_sigma(cdf, n);
   launch_advance(device, rings, tables, g, params_of(params), rng_of(rng), batch,

@@ -14,24 +14,23 @@ struct Block {  // the team of core/refresh.h
 
 inline size_t work_bytes(int bins) { return sizeof(double) * work_size(bins); }
 
-struct Sums {
-  double sum, squares;
-};
-
 // Of the losses in one ring, by one warp, in an order that only C decides.
-__device__ inline Sums ring_sums(const float* losses, int64_t filled) {
-  Sums s{0, 0};
+__device__ inline Pool ring_pool(const float* losses, int64_t filled) {
+  double rest = 0;
+  float largest = 0;
 #pragma unroll 4
   for (int64_t i = threadIdx.x % 32; i < filled; i += 32) {
-    const double x = losses[i];
-    s.sum += x;
-    s.squares += x * x;
+    const float x = losses[i];
+    rest += double(x < largest ? x : largest);
+    largest = x < largest ? largest : x;
   }
   for (int step = 16; step > 0; step /= 2) {
-    s.sum += __shfl_xor_sync(kAllLanes, s.sum, step);
-    s.squares += __shfl_xor_sync(kAllLanes, s.squares, step);
+    const double other = __shfl_xor_sync(kAllLanes, rest, step);
+    const float most = __shfl_xor_sync(kAllLanes, largest, step);
+    rest = rest + other + double(most < largest ? most : largest);
+    largest = most < largest ? largest : most;
   }
-  return s;
+  return {double(filled), rest, largest};
 }
 
 // Counts the step of group g and refreshes its table when that is due. Begins with a barrier.
@@ -46,11 +45,11 @@ __device__ inline void step_group(const Rings& rings, const Tables& t, const Gri
   for (int k = threadIdx.x / 32; k < grid.bins; k += blockDim.x / 32) {
     const int64_t bin = g * grid.bins + k, written = rings.count[bin];
     const int64_t filled = written < rings.capacity ? written : rings.capacity;
-    const Sums s = ring_sums(rings.ring + bin * rings.capacity, filled);
-    if (threadIdx.x % 32 == 0) work[k] = measured_mean(p, double(filled), s.sum);
+    const Pool pool = ring_pool(rings.ring + bin * rings.capacity, filled);
+    if (threadIdx.x % 32 == 0) pools_of(work, grid.bins).set(k, pool);
   }
   __syncthreads();
-  refresh(Block(), p, grid, table_of(t, rings.counters, grid.bins, g), work);
+  refresh(Block(), p, grid, table_of(t, rings.count, rings.counters, grid.bins, g), work);
 }
 
 }  // namespace infonoise::cuda

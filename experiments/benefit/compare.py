@@ -1,10 +1,11 @@
 """Does it pay to sample a narrow band of noise levels? Tables in docs/research/rule.md.
 
-python -m experiments.benefit.compare [--short] [--out FILE] [--processes N]
+python -m experiments.benefit.compare [--short | --wider] [--out FILE] [--processes N]
 
 Arms that share network, data and noise are trained on four data sets, with several random streams of the schedule.
 Each run that ends adds a line to FILE.jsonl, and a run that has its line is not trained again: a comparison goes on
-where it was stopped, and starts anew where the file is removed. --short starts anew, and takes half a minute.
+where it was stopped, and starts anew where the file is removed. --short starts anew, and takes half a minute; --wider
+adds the data of `wider`, and its arms.
 """
 
 import argparse
@@ -16,8 +17,9 @@ import torch
 from experiments.script import RESULTS, written
 
 from . import plan
+from .debian import missing
 from .figure import figure_of
-from .runs import finished, run_all
+from .runs import Job, finished, run_all
 from .statistics import summary
 from .tables import table
 
@@ -28,9 +30,9 @@ def main(argv: list[str] | None = None) -> None:
     lines = options.out.with_suffix(".jsonl")
     if options.short:
         lines.unlink(missing_ok=True)
-    jobs = plan.short() if options.short else plan.full()
-    runs = finished(lines) if options.report else run_all(jobs, lines, options.processes)
-    results = report(runs)
+    if not options.report:
+        run_all(obtainable((plan.short if options.short else plan.full)()), lines, options.processes)
+    results = report(finished(lines))
     options.out.write_text(written(results))
     figure_of(results).savefig(options.out.with_suffix(".png"), dpi=100, pil_kwargs={"optimize": True})
     print(table(results))
@@ -45,6 +47,15 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     options = parser.parse_args(argv)
     options.out = options.out or RESULTS / f"benefit{'_short' if options.short else ''}.json"
     return options
+
+
+def obtainable(jobs: list[Job]) -> list[Job]:
+    """Jobs whose data are here; of the others it prints what they need."""
+    trouble = {data: missing(data.partition("/")[0]) for data in dict.fromkeys(job.data for job in jobs)}
+    for data, reason in trouble.items():
+        if reason:
+            print(f"skipped: {data}, as {reason}")
+    return [job for job in jobs if not trouble[job.data]]
 
 
 def report(runs: list[dict]) -> dict:

@@ -41,8 +41,8 @@ def panel(axis: Axes, group: dict) -> None:
     axis.set(
         xscale="log",
         xlabel="γ",
-        ylabel="score less the default's",
-        title=f"{SCORES[group['data']][0].partition(':')[0]}, {group['steps']} steps",
+        ylabel="score less the rule's",
+        title=f"{SCORES[group['data'].split('/')[0]][0].partition(':')[0]}, {group['steps']} steps",
     )
     axis.set_xticks(gamma, [f"{one:g}" for one in gamma])
     axis.minorticks_off()

@@ -65,13 +65,19 @@ class TextConvolutions(nn.Module):
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         """Denoised codes [n, length * size] of noisy ones at noise levels sigma [n]."""
-        square = sigma.square().view(-1, 1, 1)
-        logits = 2 * x.unflatten(1, (-1, self.size)) / square
-        embedding = self.level(sigma)
-        hidden = self.enter((logits.softmax(2) - 1 / self.size) * (self.size * (1 + square)).sqrt())
+        return 2 * self.logits(x, sigma).softmax(2).flatten(1) - 1
+
+    def logits(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """Of each letter given the noisy codes: [n, length, size]."""
+        return self.refined(2 * x.unflatten(1, (-1, self.size)) / sigma.square().view(-1, 1, 1), sigma)
+
+    def refined(self, own: Tensor, sigma: Tensor) -> Tensor:
+        """Logits [n, length, size] that a letter's code gives by itself, and what the other letters add."""
+        embedding, scale = self.level(sigma), (self.size * (1 + sigma.square())).sqrt().view(-1, 1, 1)
+        hidden = self.enter((own.softmax(2) - 1 / self.size) * scale)
         for block in self.blocks:
             hidden = block(hidden, embedding)
-        return 2 * (logits + self.leave(self.norm(hidden))).softmax(2).flatten(1) - 1
+        return own + self.leave(self.norm(hidden))
 
 
 class BitsMLP(nn.Module):

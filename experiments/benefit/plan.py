@@ -2,41 +2,50 @@
 
 from .runs import Job
 
-CHECKPOINTS = {"dna": 12, "text": 8, "patches": 12, "bits": 12}
-GAMMAS = (0.5, 1, 2, 3, 5)
-CODES = ("default", "EDM", *(f"sharpened:{gamma}" for gamma in GAMMAS), "control")
-TEXT = ("default", "EDM", "sharpened:1", "sharpened:3", "sharpened:5", "control")
-PATCHES = ("default", "EDM", "sharpened:0.5", "sharpened:1", "sharpened:2")
-BITS = ("default", "EDM", "sharpened:0.5", "sharpened:1", "sharpened:3")
-FIXED = ("EDM shifted", "log-normal:0.1:0.25")
-LONGER = ("default", "EDM", "sharpened:1", "sharpened:3", "sharpened:5")
-STREAMS = ("default", "sharpened:1", "sharpened:3", "control")
+CHECKPOINTS = {"text": 8, "cross-entropy": 8, "embeddings": 8, "ks": 10, "fashion": 10, "latents": 10}
+STEPS = {"dna": 2000, "text": 1200, "bits": 2000, "genome": 2000, "cross-entropy": 1200, "embeddings": 1200}
+STEPS |= {"patches": 3000, "patches x0.1": 3000, "patches x4": 3000, "ks": 2500, "fashion": 2500, "latents": 2000}
+CODES = ("dna", "text", "bits")
+POWERS = ("sharpened:0.5", "sharpened:1", "sharpened:3")
+FIXED = {"dna": "log-normal:0.1:0.25", "text": "log-normal:-0.25:0.3"}
+"""The best of sweeps by hand."""
+WEIGHTS = ("patches/unit", "patches/epsilon", "dna/edm", "dna/epsilon")
+CHANGED = ("dna/decay", "dna/wide")
 
 
-def jobs(data: str, steps: int, arms: tuple[str, ...], *seeds: int, stream: int = 0) -> list[Job]:
-    """Every arm of one seed before the next."""
-    return [Job(data, arm, steps, seed, stream, CHECKPOINTS[data]) for seed in seeds for arm in arms]
+def jobs(data: str, arms: tuple[str, ...], *seeds: int, steps: int = 0, stream: int = 0) -> list[Job]:
+    """Every arm of one seed before the next; of the usual length if none is given."""
+    base = data.split("/")[0]
+    length, checkpoints = steps or STEPS[base], CHECKPOINTS.get(base, 12)
+    return [Job(data, arm, length, seed, stream, checkpoints) for seed in seeds for arm in arms]
 
 
 def full() -> list[Job]:
     """The most telling first, so that what is cut short compares all arms."""
-    return [
-        *jobs("dna", 2000, CODES, 0, 1),
-        *jobs("text", 1200, TEXT, 0),
-        *jobs("dna", 2000, CODES, 2),
-        *jobs("text", 1200, TEXT, 1),
-        *jobs("patches", 3000, PATCHES, 0, 1),
-        *jobs("dna", 2000, STREAMS, 0, 1, 2, stream=1),
-        *jobs("text", 1200, TEXT, 2),
-        *jobs("text", 1200, ("sharpened:0.5", "sharpened:2"), 0, 1, 2),
-        *jobs("bits", 2000, BITS, 0, 1),
-        *jobs("patches", 3000, PATCHES, 2),
-        *jobs("bits", 2000, BITS, 2),
-        *jobs("dna", 2000, FIXED, 0, 1, 2),
-        *jobs("dna", 4000, LONGER, 0, 1, 2),
-    ]
+    found = []
+    for seed in (0, 1, 2):
+        for data in (*CODES, "patches"):
+            found += jobs(data, ("rule", "EDM", "entropy"), seed)
+        for data in ("ks", "fashion", "latents", "patches x0.1", "patches x4"):
+            found += jobs(data, ("rule", "EDM"), seed)
+        found += jobs("latents", ("EDM shifted",), seed)
+        for data in ("embeddings", "genome", "cross-entropy"):
+            found += jobs(data, ("rule", "EDM", "entropy"), seed)
+        for data, arm in FIXED.items():
+            found += jobs(data, (arm, "control"), seed)
+        found += jobs("patches", ("control", "published"), seed)
+        found += jobs("dna", ("published",), seed)
+    for seed in (0, 1, 2):
+        found += jobs("dna", ("rule", "EDM", "entropy"), seed, steps=4000)
+        for data in (*WEIGHTS, *CHANGED):
+            found += jobs(data, ("rule", "EDM", "entropy"), seed)
+        for data in ("dna", "text", "patches"):
+            found += jobs(data, POWERS, seed)
+        for data in ("ks", "fashion", "latents"):
+            found += jobs(data, ("entropy", "second moment"), seed)
+    return list(dict.fromkeys(found))
 
 
 def short() -> list[Job]:
     """DNA for a moment: that everything runs, not who wins."""
-    return [Job("dna", arm, 200, seed, 0, 2) for seed in (0, 1) for arm in ("default", "EDM", "sharpened:3")]
+    return [Job("dna", arm, 200, seed, 0, 2) for seed in (0, 1) for arm in ("rule", "EDM", "entropy")]

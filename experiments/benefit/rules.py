@@ -2,18 +2,21 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 import infonoise_ext as inx
 from infonoise_ext.curves.density import Schedule
+from infonoise_ext.demo.arms import SecondMoment
+from infonoise_ext.demo.train import train_step
+from infonoise_ext.ops.eager.signal import learnable, window
 
 from .tasks import Task
 
 SIGMA_MIN, SIGMA_MAX = 0.002, 80.0
 FLOOR = 0.05
-TOP = 3  # bins at the upper end whose mean error is the variance
 
 
 class Drawn(Schedule):
@@ -30,6 +33,25 @@ class Drawn(Schedule):
         return self.table(group).sample(n, generator=self.generator)
 
 
+class Followed(Drawn):
+    """A schedule that learns, drawn from with random numbers of its own."""
+
+    def __init__(self, schedule: Schedule, stream: int) -> None:
+        super().__init__(schedule.table(), stream)
+        self.schedule, self.weight = schedule, schedule.weight
+
+    def observe(self, sigma: Tensor, error: Tensor, mask: Tensor | None = None, group: Tensor | None = None) -> None:
+        self.schedule.observe(sigma, error)
+
+    def step(self) -> None:
+        self.schedule.step()
+        self.density = self.schedule.table()
+
+
+class OfCrossEntropy(inx.InfoNoise):
+    """Is to be told the cross-entropy of a sample in place of its squared error."""
+
+
 class Redrawn(Drawn):
     """The control: records by `InfoNoise` and draws from its very table, by another sampler and stream."""
 
@@ -44,7 +66,7 @@ class Redrawn(Drawn):
         self.recorder.step()
         self.steps += 1
         due = self.steps % self.recorder.config.refresh_every == 0
-        if due and self.recorder.status == "active":
+        if due and self.recorder.summary()["refreshes"]:
             self.density = self.renewed()
 
     def renewed(self) -> inx.Table:
@@ -52,38 +74,24 @@ class Redrawn(Drawn):
 
 
 class Sharpened(Redrawn):
-    """Draws in proportion to learnable^gamma, mixed with a log-uniform floor.
+    """The rule at a power that is given.
 
     Args:
         recorder: learns the mmse, and serves its own table until the warm-up is over.
         stream: seed of the draws.
-        gamma: 0 is the floor alone; the larger, the narrower.
+        power: 0 is the floor alone; the larger, the narrower.
     """
 
-    def __init__(self, recorder: inx.InfoNoise, stream: int, gamma: float) -> None:
+    def __init__(self, recorder: inx.InfoNoise, stream: int, power: float) -> None:
         super().__init__(recorder, stream)
-        self.gamma = gamma
+        self.power = torch.tensor(power, dtype=torch.float64)
 
     def renewed(self) -> inx.Table:
         profile = self.recorder.profile()
-        return floored(profile.edges, learnable(profile.sigma, profile.rate) ** self.gamma)
-
-
-def learnable(sigma: Tensor, rate: Tensor) -> Tensor:
-    """r (1 - r) rho (1 - rho) at each level, from 0 to 1/16.
-
-    r = mmse / sigma^2 is the share of the noise's variance that no denoiser can take away, rho that share if the
-    elements were independent Gaussians of the data's variance S^2, which is the mmse at the top. An untrained
-    network has a large error, and must not starve its bin: r is at most rho.
-
-    Args:
-        sigma: [K] levels.
-        rate: [K] mmse / sigma^2, of an element.
-    """
-    variance = (rate * sigma.square())[-TOP:].mean()
-    rho = variance / (variance + sigma.square())
-    r = torch.minimum(rate, rho)
-    return r * (1 - r) * rho * (1 - rho)
+        sigma, found = profile.sigma, torch.tensor(self.recorder.summary()["variance"], dtype=torch.float64)
+        weight = self.recorder.weight(sigma)
+        mass = learnable(window(profile.rate, sigma, found), self.power, sigma, weight, found) / weight
+        return floored(profile.edges, mass)
 
 
 def floored(edges: Tensor, mass: Tensor) -> inx.Table:
@@ -91,17 +99,27 @@ def floored(edges: Tensor, mass: Tensor) -> inx.Table:
     return inx.Table.from_mass(edges, (1 - FLOOR) * mass / mass.sum() + FLOOR / len(mass))
 
 
-def sharpened(task: Task, stream: int, gamma: str) -> Schedule:
-    return Sharpened(recorder(task, stream), stream, float(gamma))
+def rule(task: Task, stream: int, **options: Any) -> inx.InfoNoise:
+    """InfoNoise with the package's defaults, or some options."""
+    return inx.InfoNoise(SIGMA_MIN, SIGMA_MAX, weight=task.weight, seed=stream, **options)
+
+
+def entropy(task: Task, stream: int) -> Schedule:
+    """The entropy rate without a gate."""
+    return rule(task, stream, signal="entropy")
+
+
+def published(task: Task, stream: int) -> Schedule:
+    """The method as its paper has it: the entropy rate behind the gate for this kind of data."""
+    return rule(task, stream, signal="entropy", pivot=inx.PowerLaw() if task.codes else inx.Onset())
 
 
 def control(task: Task, stream: int) -> Schedule:
-    return Redrawn(recorder(task, stream), stream)
+    return Redrawn(rule(task, stream), stream)
 
 
-def recorder(task: Task, stream: int) -> inx.InfoNoise:
-    """InfoNoise with the package's defaults."""
-    return inx.InfoNoise(SIGMA_MIN, SIGMA_MAX, weight=task.weight, seed=stream)
+def sharpened(task: Task, stream: int, power: str) -> Schedule:
+    return Sharpened(rule(task, stream), stream, float(power))
 
 
 def edm(task: Task, stream: int) -> Schedule:
@@ -125,16 +143,40 @@ def log_normal(task: Task, stream: int, mean: str, std: str) -> Schedule:
     return Drawn(inx.Table(table.edges, table.cdf, task.weight), stream)
 
 
+def logit_normal(task: Task, stream: int) -> Schedule:
+    """SD3's logit-normal of the flow time sigma / (std + sigma)."""
+    return Drawn(inx.LogitNormal(0.0, 1.0, shift=task.std, weight=task.weight), stream)
+
+
+def second_moment(task: Task, stream: int) -> Schedule:
+    """Importance sampling of what the score measures: log-uniform, with the loss weight or else the likelihood's."""
+    if task.step is not train_step:
+        raise ValueError("second moment is for squared errors, but the task is trained by cross-entropy")
+    return Followed(SecondMoment(sigma_min=SIGMA_MIN, sigma_max=SIGMA_MAX, base=task.weight), stream)
+
+
+def cdcd(task: Task, stream: int) -> Schedule:
+    """CDCD's time warping (arXiv 2211.15089): density in proportion to the slope of the cross-entropy in log sigma."""
+    if task.step is train_step:
+        raise ValueError("CDCD is for cross-entropies, but the task is trained by squared errors")
+    return OfCrossEntropy(SIGMA_MIN, SIGMA_MAX, signal="mmse", seed=stream)
+
+
 RULES: dict[str, Callable[..., Schedule]] = {
-    "default": recorder,
+    "rule": rule,
     "control": control,
+    "entropy": entropy,
+    "published": published,
     "EDM": edm,
     "EDM shifted": edm_shifted,
     "log-uniform": log_uniform,
+    "logit-normal": logit_normal,
+    "second moment": second_moment,
+    "CDCD": cdcd,
     "log-normal": log_normal,
     "sharpened": sharpened,
 }
-UNFLOORED = ("EDM", "EDM shifted", "log-uniform")
+UNFLOORED = ("EDM", "EDM shifted", "log-uniform", "logit-normal", "second moment")
 
 
 def without_floor(arm: str, mean: float, std: float) -> tuple[float, float]:
@@ -148,7 +190,7 @@ def without_floor(arm: str, mean: float, std: float) -> tuple[float, float]:
 
 
 def schedule(arm: str, task: Task, stream: int) -> Schedule:
-    """The schedule that an arm such as "default", "sharpened:3" or "log-normal:0.1:0.25" names.
+    """The schedule that an arm such as "rule", "sharpened:3" or "log-normal:0.1:0.25" names.
 
     Raises:
         KeyError: its first word is not a key of `RULES`.

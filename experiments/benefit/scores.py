@@ -11,6 +11,7 @@ from infonoise_ext.demo.bound import entropy_bound, log_grid
 
 from .data import Bits, Text
 from .mixture import STD, Mixture
+from .vectors import Vectors
 
 CHUNK = 512
 
@@ -79,3 +80,20 @@ class ExcessError:
     def __call__(self, net: nn.Module) -> float:
         excess = self.held_out.per_level(self.held_out.denoised(net) - self.exact) / self.exact.shape[1]
         return float((self.weight * excess).sum()) * self.held_out.width
+
+
+class WeightedError:
+    """Integral over log sigma of the squared error under EDM's weight, per element: what can be learned, and what not.
+
+    The levels are those of `ExcessError` in units of the data's standard deviation.
+    """
+
+    def __init__(self, data: Vectors, bins: int = 24, samples: int = 400, seed: int = 0) -> None:
+        self.held_out = HeldOut(data.judge, 0.04 * data.std, 24 * data.std, bins, samples, seed)
+        square = self.held_out.sigma.square()
+        self.weight = (square + data.std**2) / (square * data.std**2)
+
+    def __call__(self, net: nn.Module) -> float:
+        clean = self.held_out.clean
+        error = self.held_out.per_level(self.held_out.denoised(net) - clean) / clean.shape[1]
+        return float((self.weight * error).sum()) * self.held_out.width

@@ -6,7 +6,8 @@ from itertools import pairwise
 from statistics import fmean, stdev, variance
 
 SHARES = (0.25, 0.5, 1.0)  # of the run, at whose scores steps are compared
-REFERENCES = ("default", "EDM")
+REFERENCES = ("rule", "EDM")
+RATIOS_TO = "EDM"
 
 
 def summary(runs: list[dict]) -> list[dict]:
@@ -29,7 +30,25 @@ def group_summary(runs: list[dict]) -> dict:
         for i, arm in enumerate(others):
             found[arm][f"to {reference}"] = mean_and_error(apart[i], pooled(apart))
             found[arm][f"fewer than {reference}"] = [geometric(logs[i], pooled(logs)) for logs in ratios]
-    return {"runs": len(runs), "arms": found}
+    return {"runs": len(runs), "arms": found, "extra": {arm: extras(own, arms) for arm, own in arms.items()}}
+
+
+def extras(runs: list[dict], arms: dict[str, list[dict]]) -> dict[str, dict]:
+    """Further scores of an arm by name: mean, error, and `ratio` to EDM's, a geometric mean over seeds."""
+    found = {}
+    for name in runs[0].get("extra", {}):
+        own, other = (by_seed(group, name) for group in (runs, arms.get(RATIOS_TO, [])))
+        logs = [math.log(own[seed] / other[seed]) for seed in sorted(own.keys() & other.keys())]
+        found[name] = mean_and_error(list(own.values())) | {"ratio": geometric(logs, 0.0)}
+    return found
+
+
+def by_seed(runs: list[dict], name: str) -> dict[int, float]:
+    """A further score of each seed, the mean over its streams."""
+    values: dict[int, list[float]] = defaultdict(list)
+    for run in runs:
+        values[run["seed"]].append(run["extra"][name])
+    return {seed: fmean(streams) for seed, streams in values.items()}
 
 
 def scores(runs: list[dict]) -> dict[int, dict[int, float]]:

@@ -5,10 +5,13 @@ from experiments.script import markdown
 from .rules import RULES, without_floor
 from .statistics import REFERENCES
 from .tasks import SCORES
+from .variants import CHANGES
 
-HEADER = ["arm", "log σ", "score", "sd over streams", "against the default", "against EDM",
+RELEASE = "0.1.0"  # whose default was trained by its own code, and cannot be trained again by this
+
+HEADER = ["arm", "log σ", "score", "sd over streams", "against the rule", "against EDM",
           "times fewer steps than EDM, to its score at ¼, ½, all of its run",
-          "than the default, to its end", "runs"]  # fmt: skip
+          "than the rule, to its end", "runs"]  # fmt: skip
 
 
 def table(results: dict) -> str:
@@ -21,15 +24,28 @@ def table(results: dict) -> str:
 
 
 def section(group: dict) -> str:
-    title, digits = SCORES[group["data"]]
+    data, *variants = group["data"].split("/")
+    title, digits = SCORES[data]
+    title += "".join(f", {CHANGES[variant]}" for variant in variants)
     rows = [row(arm, found, digits) for arm, found in sorted(group["arms"].items(), key=place)]
-    return f"**{title}**, {group['steps']} steps.\n\n" + markdown(HEADER, rows)
+    main = f"**{title}**, {group['steps']} steps.\n\n" + markdown(HEADER, rows)
+    names = list(next(iter(group.get("extra", {}).values()), {}))
+    return f"{main}\n\n{further(group['extra'], names)}" if names else main
+
+
+def further(arms: dict[str, dict], names: list[str]) -> str:
+    """Scores taken at the end, and in brackets their ratio to EDM's."""
+    rows = [
+        [label(arm), *(f"{with_error(found[name], 3)} ({times(found[name]['ratio'])})" for name in names)]
+        for arm, found in sorted(arms.items(), key=place)
+    ]
+    return markdown(["arm (in brackets times EDM's)", *(name.replace("_", " ") for name in names)], rows)
 
 
 def place(named: tuple[str, dict]) -> tuple:
     """An arm's place in a table: as `RULES` has its rule, then by its numbers."""
     rule, *numbers = named[0].split(":")
-    return list(RULES).index(rule), [float(number) for number in numbers]
+    return [*RULES, RELEASE].index(rule), [float(number) for number in numbers]
 
 
 def row(arm: str, found: dict, digits: int) -> list[str]:
@@ -47,7 +63,7 @@ def label(arm: str) -> str:
     rule, *numbers = arm.split(":")
     if rule == "sharpened":
         return f"γ = {numbers[0]}"
-    return f"{rule} {' / '.join(numbers)}" if numbers else {"default": "today's default"}.get(rule, rule)
+    return f"{rule} {' / '.join(numbers)}" if numbers else {RELEASE: f"{RELEASE}'s default"}.get(rule, rule)
 
 
 def with_error(found: dict, digits: int) -> str:

@@ -4,10 +4,11 @@ import time
 
 import torch
 from torch import Tensor
+from torch.optim.lr_scheduler import CosineAnnealingLR
 from torch.optim.swa_utils import AveragedModel
 
 from infonoise_ext.demo.bound import log_grid
-from infonoise_ext.demo.train import EMA_DECAY, train_step
+from infonoise_ext.demo.train import EMA_DECAY
 
 from .rules import SIGMA_MAX, SIGMA_MIN, schedule
 from .tasks import task
@@ -20,7 +21,7 @@ def train(data: str, arm: str, steps: int, seed: int, stream: int, checkpoints: 
     random numbers of the schedule depend on the stream too.
 
     Args:
-        data: key of `tasks.SCORES`.
+        data: see `tasks.task`.
         arm: see `rules.schedule`.
         steps: optimizer steps.
         seed: of network, data, noise and held-out set.
@@ -28,7 +29,8 @@ def train(data: str, arm: str, steps: int, seed: int, stream: int, checkpoints: 
         checkpoints: scores taken, at equal distances; the last is the result.
 
     Returns:
-        `step` and `score` of each checkpoint, `mean` and `std` of log sigma under the last table, `seconds`.
+        `step` and `score` of each checkpoint, `mean` and `std` of log sigma under the last table, `seconds`; `extra`,
+        further scores at the end, where the task has any.
     """
     torch.set_num_threads(1)
     job = task(data)
@@ -37,6 +39,7 @@ def train(data: str, arm: str, steps: int, seed: int, stream: int, checkpoints: 
     net = job.network()
     averaged = AveragedModel(net, multi_avg_fn=moving_averages)
     optimizer = torch.optim.Adam(net.parameters(), lr=job.rate, fused=True)
+    decay = CosineAnnealingLR(optimizer, steps) if job.decays else None
     clean = torch.Generator().manual_seed(1000 + seed)
     noise = torch.Generator().manual_seed(2000 + seed)
     arranged = schedule(arm, job, 10_000 + 100 * stream + seed)
@@ -45,12 +48,15 @@ def train(data: str, arm: str, steps: int, seed: int, stream: int, checkpoints: 
     start = time.perf_counter()
     for step in range(1, steps + 1):
         x = job.sample(job.batch, clean)
-        train_step(net, optimizer, arranged, x, torch.randn(x.shape, generator=noise))
+        job.step(net, optimizer, arranged, x, torch.randn(x.shape, generator=noise))
         averaged.update_parameters(net)
+        if decay is not None:
+            decay.step()
         if step in scored:
             curve["step"].append(step)
             curve["score"].append(score(averaged))
-    return curve | moments(arranged.table()) | {"seconds": round(time.perf_counter() - start, 1)}
+    found = curve | moments(arranged.table()) | {"seconds": round(time.perf_counter() - start, 1)}
+    return found if job.extra is None else found | {"extra": job.extra(seed, averaged)}
 
 
 def moving_averages(averages: list[Tensor], current: list[Tensor], count: int | Tensor) -> None:

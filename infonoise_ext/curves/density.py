@@ -102,7 +102,7 @@ class Density(Schedule):
 
     _names: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, weight: Weight | None = None) -> None:
+    def __init__(self, weight: Weight | str | None = None) -> None:
         self.weight = as_weight(weight)
         self.device: torch.device | None = None
 

@@ -12,28 +12,46 @@ from torch import Tensor
 import infonoise_ext as inx
 
 from ..curves.density import Schedule
+from ..curves.weights import Weight
 
 SIGMA_MIN, SIGMA_MAX = 0.002, 80.0
 SIGMA_DATA = 0.866  # of one-hot codes of 4 letters, sqrt(3) / 2
 
 
+def likelihood_weight(sigma: Tensor) -> Tensor:
+    """min(1 / sigma^2, 1000), [n]."""
+    return sigma.square().reciprocal().clamp(max=1e3)
+
+
 class SecondMoment(Schedule):
     """Importance sampling by the second moment of the recent losses, after Nichol and Dhariwal (2021).
 
-    The base objective is w(sigma) * error under a log-uniform sigma, w = min(1 / sigma^2, 1000): the likelihood
-    weight, clipped. A bin of log sigma is drawn with probability p proportional to the root mean square of its
-    last losses and weighted by 1 / p, so that the expected gradient is that of the base objective.
+    The base objective is w(sigma) * error under a log-uniform sigma. A bin of log sigma is drawn with probability p
+    proportional to the root mean square of its last losses and weighted by 1 / p, so that the expected gradient is
+    that of the base objective.
     Log-uniform until every bin has filled its history.
 
     Args:
         bins: equal bins of log sigma.
         history: losses kept per bin.
         uniform: share of the probability that stays uniform.
+        sigma_min: lowest noise level.
+        sigma_max: highest noise level.
+        base: w, a callable sigma -> w; None is min(1 / sigma^2, 1000), the likelihood weight, clipped.
     """
 
-    def __init__(self, bins: int = 100, history: int = 100, uniform: float = 0.001) -> None:
+    def __init__(
+        self,
+        bins: int = 100,
+        history: int = 100,
+        uniform: float = 0.001,
+        sigma_min: float = SIGMA_MIN,
+        sigma_max: float = SIGMA_MAX,
+        base: Weight | None = None,
+    ) -> None:
         self.weight = self.corrected_weight
-        self.width = math.log(SIGMA_MAX / SIGMA_MIN) / bins
+        self.base_weight = likelihood_weight if base is None else base
+        self.sigma_min, self.width = sigma_min, math.log(sigma_max / sigma_min) / bins
         self.losses = torch.zeros(bins, history, dtype=torch.float64)
         self.count = torch.zeros(bins, dtype=torch.long)
         self.uniform = uniform
@@ -41,21 +59,17 @@ class SecondMoment(Schedule):
 
     def bins(self, sigma: Tensor) -> Tensor:
         """Index of the bin of each sigma, [n]."""
-        position = (sigma.double() / SIGMA_MIN).log() / self.width
+        position = (sigma.double() / self.sigma_min).log() / self.width
         return position.long().clamp(0, len(self.count) - 1)
-
-    def likelihood_weight(self, sigma: Tensor) -> Tensor:
-        """The base objective's weight, [n]."""
-        return sigma.square().reciprocal().clamp(max=1e3)
 
     def corrected_weight(self, sigma: Tensor) -> Tensor:
         """The base weight times base probability over sampling probability, [n]."""
         ratio = self.probability * len(self.probability)
-        return self.likelihood_weight(sigma) / ratio[self.bins(sigma)].float()
+        return self.base_weight(sigma) / ratio[self.bins(sigma)].float()
 
     def observe(self, sigma: Tensor, error: Tensor, mask: Tensor | None = None, group: Tensor | None = None) -> None:
         """Append each loss to its bin's ring, in the order of the batch."""
-        losses = (self.likelihood_weight(sigma) * error.detach()).tolist()
+        losses = (self.base_weight(sigma) * error.detach()).tolist()
         for index, loss in zip(self.bins(sigma).tolist(), losses, strict=True):
             self.losses[index, self.count[index] % self.losses.shape[1]] = loss
             self.count[index] += 1
@@ -70,7 +84,7 @@ class SecondMoment(Schedule):
 
     def table(self, group: int = 0) -> inx.Density:
         """The current probability of the bins."""
-        edges = SIGMA_MIN * (self.width * torch.arange(len(self.count) + 1, dtype=torch.float64)).exp()
+        edges = self.sigma_min * (self.width * torch.arange(len(self.count) + 1, dtype=torch.float64)).exp()
         return inx.Table.from_mass(edges, self.probability)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..curves.arguments import choice, number, whole
-from ..ops.schemas import SIGNALS
+from ..ops.schemas import CURVES
 from ..state.table import Table
 from .fixed import EDM_RHO
 from .source import Source, mean_table, profile_of, signal_of, table_of, to_zero
@@ -41,7 +41,7 @@ def info_grid(
         ValueError: an argument out of range, a file that holds neither, or a profile that has measured nothing.
     """
     n, blend = whole("n", n, least=1), number("blend", blend, least=0, most=1)
-    choice("signal", signal, SIGNALS)
+    choice("signal", signal, CURVES)
 
     def build(one: Source) -> Table:
         profile = profile_of(one, group)

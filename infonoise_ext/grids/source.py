@@ -11,7 +11,6 @@ from torch import Tensor
 
 from ..curves.arguments import refuse
 from ..ops import eager
-from ..ops.schemas import SIGNALS
 from ..state.checkpoint import read_profile
 from ..state.profile import Profile
 from ..state.table import Table
@@ -38,9 +37,9 @@ def profile_of(source: Source, group: int) -> Profile:
 
 
 def signal_of(profile: Profile, signal: str) -> Tensor:
-    """The signal, one of `SIGNALS`, of each bin."""
+    """The signal, one of `CURVES`, of each bin."""
     width = (profile.edges[-1] / profile.edges[0]).log() / len(profile.sigma)
-    return eager.signal(profile.rate, profile.sigma, width, width.new_tensor(SIGNALS.index(signal)))
+    return eager.curve(signal, profile.rate, profile.sigma, width)
 
 
 def table_of(edges: Tensor, measure: Tensor) -> Table:

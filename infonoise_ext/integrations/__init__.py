@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         lucidrains,
         physicsnemo,
         torchcfm,
+        trainers,
     )
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "lucidrains",
     "physicsnemo",
     "torchcfm",
+    "trainers",
 ]
 
 

@@ -18,8 +18,8 @@ def attach(accelerator: Accelerator, schedule: InfoNoise) -> InfoNoise:
     their order. The main process alone writes the file, and every process loads it.
 
     Args:
-        accelerator: made before the schedule, so that the schedule knows its rank.
-        schedule: see `InfoNoise`.
+        accelerator: of the run.
+        schedule: see `InfoNoise`. To share one table with all ranks it is made after the accelerator.
 
     Returns:
         the schedule itself.
@@ -27,7 +27,8 @@ def attach(accelerator: Accelerator, schedule: InfoNoise) -> InfoNoise:
     Raises:
         ValueError: the schedule was made for another number of processes.
     """
+    schedule.to(accelerator.device)
     if schedule.world != accelerator.num_processes:
-        refuse("schedule.world", schedule.world, f"{accelerator.num_processes}: make the Accelerator first")
+        refuse("schedule.world", schedule.world, f"{accelerator.num_processes}, the accelerator's number of processes")
     accelerator.register_for_checkpointing(schedule)
-    return schedule.to(accelerator.device)
+    return schedule

@@ -15,14 +15,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..channel import Flow, SigmaTable, clean_error
+from .. import GaussianBound, InfoNoise
+from ..channel import Flow, LossWeight, SigmaTable, clean_error
+from ..channel.sd3 import option, places
 from ..curves.arguments import choice, refuse
 from ..curves.density import Schedule
+from ..distributed import all_ranks
 
 PREDICTIONS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0", "flow_prediction": "velocity"}
 _REMAPS = (
     "use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "use_dynamic_shifting", "shift_terminal",
     "invert_sigmas", "sigma_schedule", "final_sigmas_type",
+)  # fmt: skip
+_NOT_WHITE = (
+    "noise_offset", "input_perturbation", "multires_noise_iterations", "ip_noise_gamma", "dream_training",
+    "do_edm_style_training",
 )  # fmt: skip
 _TOLERANCE = 1e-6  # relative: the float32 arithmetic of a shift and its inverse
 _EDGE = 1e-3  # relative: a grid that ends where the scheduler's range does, but for rounding
@@ -83,6 +90,120 @@ def sigma_table(scheduler: Any, device: torch.device | str | None = None) -> Sig
     refuse("scheduler", type(scheduler).__name__, "one with a training table, which those of continuous sigma lack")
 
 
+class ScriptSchedule(InfoNoise):
+    """An `InfoNoise` of a training script: it draws the timesteps of its scheduler and takes its predictions.
+
+    `make_schedule` makes it.
+
+    Attributes:
+        entries: the `SigmaTable` of the scheduler.
+    """
+
+    entries: SigmaTable
+    _prediction_type: str
+    _flow_steps: int | None
+
+    def timesteps(self, n: int) -> Tensor:
+        """Draw n timesteps of a DDPM, in place of `torch.randint(0, num_train_timesteps, (n,))`: int64."""
+        return self.entries.sample(self, n)[0]
+
+    def density(self, *args: Any, **options: Any) -> Tensor:
+        """Draw in place of `compute_density_for_timestep_sampling`, which has the same arguments."""
+        return density(self, self.entries)(*args, **options)
+
+    def record(self, timesteps: Tensor, model_pred: Tensor, target: Tensor, **options: Any) -> None:
+        """Record the unweighted error of a batch, where the script has both `model_pred` and `target`.
+
+        Args:
+            timesteps: [B] of the script, which the batch was noised at: entries of its scheduler's `timesteps`.
+            model_pred: [B, ...] what its loss compares.
+            target: [B, ...] to what.
+            **options: `mask` and `group` of `InfoNoise.observe`.
+
+        Raises:
+            ValueError: times of the flow that were rounded to 16 bits, or as `observe`.
+        """
+        steps = timesteps.to(self.device)
+        if self._flow_steps is None:
+            sigma = self.entries.sigmas[steps.long()]
+        elif steps.dtype in (torch.float16, torch.bfloat16):
+            refuse("the dtype of timesteps", steps.dtype, "torch.float32: rounded, they are other noise levels")
+        else:
+            _, sigma = self.entries.snap(Flow("noise").sigma(steps.double() / self._flow_steps))
+        observe(self, sigma, model_pred, target, self._prediction_type, **options)
+
+
+def make_schedule(noise_scheduler: Any, args: Any = None, accelerator: Any = None, **options: Any) -> ScriptSchedule:
+    """The schedule of a training script, from its own objects; call it before the script loads a checkpoint.
+
+    It has the range of the scheduler's table, the weight of the script's loss in units of the clean error, the
+    script's own density as the warm-up, and a bound for epsilon: the error of a network that predicts epsilon, times
+    sigma^2, outgrows what latents of standard deviation 1 leave unknown. All ranks share it, it is on the
+    accelerator's device, and in its checkpoints.
+
+    Args:
+        noise_scheduler: what the script noises with, such as `noise_scheduler_copy` of the flow scripts.
+        args: of the script. Read are `weighting_scheme`, `logit_mean`, `logit_std`, `mode_scale`,
+            `precondition_outputs`; `prediction_type`, `snr_gamma`; `max_train_steps`, `train_batch_size`,
+            `gradient_accumulation_steps`; and kohya's `min_snr_gamma`, `v_parameterization`,
+            `scale_v_pred_loss_like_noise_pred` and `debiased_estimation_loss`.
+        accelerator: the script's `Accelerator`.
+        **options: for `InfoNoise`, in place of what is read.
+
+    Raises:
+        ValueError: a scheduler without a training table, or an argument under which the noise is not white and
+            Gaussian, or the loss not the one named.
+    """
+    for name in _NOT_WHITE:
+        if option(args, name):
+            refuse(
+                f"args.{name}", option(args, name), "off: the schedule measures white Gaussian noise and a plain loss"
+            )
+    table = sigma_table(noise_scheduler)
+    flow = hasattr(noise_scheduler, "set_shift")
+    prediction_type = _prediction_of(noise_scheduler, args, flow)
+    weight = _weight_of(PREDICTIONS[prediction_type], args)
+    own: dict[str, Any] = {
+        "sigma_min": table.sigma_min,
+        "sigma_max": table.sigma_max,
+        "weight": weight,
+        "prior": table.density_of_places(places(args)) if flow else table.uniform(),
+        "bound": GaussianBound(1.0) if weight.prediction == "eps" else None,
+        "process_group": None if {"rank", "world"} & set(options) else all_ranks(),
+        "device": getattr(accelerator, "device", None),
+    }
+    schedule = ScriptSchedule(**(own | options))
+    schedule.entries = table.to(schedule.device)
+    schedule._prediction_type = prediction_type
+    schedule._flow_steps = noise_scheduler.config.num_train_timesteps if flow else None
+    if accelerator is not None:
+        accelerator.register_for_checkpointing(schedule)
+    return schedule
+
+
+def _prediction_of(noise_scheduler: Any, args: Any, flow: bool) -> str:
+    """What the script's loss compares, a key of `PREDICTIONS`."""
+    if flow:
+        return "sample" if option(args, "precondition_outputs") else "flow_prediction"
+    if option(args, "v_parameterization"):
+        return "v_prediction"
+    own = option(args, "prediction_type", noise_scheduler.config.prediction_type)
+    return choice("prediction_type", own, tuple(PREDICTIONS))
+
+
+def _weight_of(prediction: str, args: Any) -> LossWeight:
+    """The weight of the script's loss, which compares `prediction`."""
+    gamma = option(args, "snr_gamma") or option(args, "min_snr_gamma")
+    if gamma:
+        return LossWeight(prediction, "min_snr", gamma)
+    if option(args, "debiased_estimation_loss"):
+        return LossWeight(prediction, "debiased")
+    if prediction == "v" and option(args, "scale_v_pred_loss_like_noise_pred"):
+        return LossWeight("eps")
+    scheme = option(args, "weighting_scheme", "none")
+    return LossWeight(prediction, scheme if scheme in ("sigma_sqrt", "cosmap") else "none")
+
+
 def density(schedule: Schedule, table: SigmaTable) -> Callable[..., Tensor]:
     """A drop-in for `compute_density_for_timestep_sampling` of the training scripts (SD3, Flux).
 
@@ -91,7 +212,7 @@ def density(schedule: Schedule, table: SigmaTable) -> Callable[..., Tensor]:
 
     Args:
         schedule: what draws.
-        table: `sigma_table(scheduler)`, on the schedule's device.
+        table: `sigma_table(scheduler)`; it moves to the schedule's device.
 
     Returns:
         a function of the same signature; what it shapes its density by is ignored, as is `generator`.

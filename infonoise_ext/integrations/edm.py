@@ -9,16 +9,36 @@ import torch
 from torch import Tensor
 
 from ..curves.arguments import refuse
+from ..curves.densities import LogNormal
 from ..curves.density import Density
 from ..curves.weights import EDMWeight
+from ..distributed import all_ranks
 from ..schedule import InfoNoise
 
 
 class _Loss:
     """What both losses share: the draw, the weighted error with its record, and the schedule's state."""
 
-    def __init__(self, schedule: InfoNoise | Density | None = None, sigma_data: float = 0.5) -> None:
-        self.schedule: InfoNoise | Density = InfoNoise(weight=EDMWeight(sigma_data)) if schedule is None else schedule
+    _density = (0.0, 1.0)
+
+    def __init__(
+        self,
+        schedule: InfoNoise | Density | None = None,
+        P_mean: float | None = None,
+        P_std: float | None = None,
+        sigma_data: float = 0.5,
+        **options: Any,
+    ) -> None:
+        if schedule is None:
+            mean, std = self._density
+            prior = LogNormal(mean if P_mean is None else P_mean, std if P_std is None else P_std)
+            own: dict[str, Any] = {"weight": EDMWeight(sigma_data), "prior": prior}
+            if options.get("rank") is None:
+                own["process_group"] = all_ranks()
+            schedule = InfoNoise(**(own | options))
+        elif options or (P_mean, P_std) != (None, None):
+            refuse("schedule", schedule, "None beside options or a density, which describe the one to make")
+        self.schedule: InfoNoise | Density = schedule
         if not isinstance(self.schedule.weight, EDMWeight):
             refuse("schedule.weight", self.schedule.weight, "an EDMWeight, EDM's loss weight")
 
@@ -48,20 +68,25 @@ class EDMLoss(_Loss):
     """EDM's training loss under a schedule: draws sigma, weighs the error, records it unweighted.
 
     The trainer sums the elements it returns and divides by the batch. Call `loss_fn.schedule.step()` once
-    after every optimizer step. The schedule follows the images to their device, and is pickled with the
-    object.
+    after every optimizer step, on every rank. The schedule follows the images to their device, and is pickled with
+    the object, less its process group.
 
     Args:
-        schedule: an `InfoNoise` or a `Density` with an `EDMWeight`; None makes an `InfoNoise` with the
-            defaults, so that a trainer can build the object from its class name.
-        sigma_data: standard deviation of the data, for None only.
+        schedule: an `InfoNoise` or a `Density` with an `EDMWeight`. None makes an `InfoNoise` of what follows, so that
+            a trainer can build the object from its class name: one table for all ranks of torch.distributed.
+        P_mean: mean of ln sigma in the warm-up; None is that of EDM's own class, -1.2 (EDM2's -0.4).
+        P_std: its standard deviation; None is 1.2 (EDM2's 1.0).
+        sigma_data: standard deviation of the data.
+        **options: of the `InfoNoise` that None makes, such as `bins`, or `rank` for a table of each rank's own.
 
     Raises:
-        ValueError: a schedule whose weight is not EDM's.
+        ValueError: a schedule whose weight is not EDM's, or a density or options beside a schedule.
 
     Source:
         EDM (arXiv 2206.00364) Table 1, "loss weighting" and "noise distribution".
     """
+
+    _density = (-1.2, 1.2)
 
     def __call__(
         self,
@@ -90,11 +115,14 @@ class EDM2Loss(_Loss):
     """EDM2's training loss under a schedule: EDM's divided by a learned e^u(sigma), plus u(sigma).
 
     The record stays the raw error, and the schedule's density is divided by EDM's weight alone: u is
-    learned, and evens out the size of gradients. Else as `EDMLoss`, for arguments and errors too.
+    learned, and evens out the size of gradients. Else as `EDMLoss`, for arguments and errors too, with the density of
+    EDM2's own class.
 
     Source:
         EDM2 (arXiv 2312.02696), the loss with uncertainty u(sigma).
     """
+
+    _density = (-0.4, 1.0)
 
     def __call__(
         self,

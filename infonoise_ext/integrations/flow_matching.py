@@ -7,15 +7,44 @@ its `Scheduler`s: a callable t -> alpha_t, sigma_t and their derivatives, with `
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from .. import InfoNoise, Table
+from ..distributed import all_ranks
 from ..grids.info import info_times
 from ..grids.source import Source
 
 _LAST = 1 - 2**-24
 """The last float32 before 1, where some schedulers' velocity is infinite."""
+
+
+def make_schedule(scheduler: Any, **options: Any) -> InfoNoise:
+    """The schedule of a path whose plain velocity loss is trained at uniform times, which are the warm-up; all ranks.
+
+    Args:
+        scheduler: of the path.
+        **options: for `InfoNoise`, in place of what is read: a range within [0.001, 1000], the weight that the loss
+            puts on the clean error, and the prior.
+    """
+    t = (torch.arange(2**16, dtype=torch.float64) + 0.5) / 2**16
+    path = scheduler(t)
+    levels = path.sigma_t / path.alpha_t
+    own: dict[str, Any] = {
+        "sigma_min": max(1e-3, float(levels.min())),
+        "sigma_max": min(1e3, float(levels[levels.isfinite()].max())),
+        "weight": partial(_velocity_weight, scheduler),
+        "prior": Table.from_levels(levels),
+        "process_group": None if {"rank", "world"} & set(options) else all_ranks(),
+    }
+    return InfoNoise(**(own | options))
+
+
+def _velocity_weight(scheduler: Any, sigma: Tensor) -> Tensor:
+    return clean_error(scheduler, torch.ones_like(sigma), sigma).reciprocal().to(sigma.dtype)
 
 
 def time_of(scheduler: Any, sigma: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -9,11 +10,51 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .. import InfoNoise, Table
 from ..channel import clean_error
 from ..curves.arguments import refuse
 from ..curves.density import Schedule
 from ..curves.weights import EDMWeight
+from ..distributed import all_ranks
 from ..grids import Source, info_grid
+
+_DRAWS = 2**18
+
+
+def make_schedule(denoiser: Any, model_config: Any, accelerator: Any = None, **options: Any) -> InfoNoise:
+    """The schedule of a training script: range, own density as the warm-up, the loss's weight, ranks and checkpoints.
+
+    Args:
+        denoiser: the `K.layers.Denoiser`, before accelerate wraps it.
+        model_config: `config["model"]` of the script: `sigma_min`, `sigma_max` and `sigma_sample_density`, whose
+            draws make the warm-up.
+        accelerator: of the script; the schedule goes to its device and into its `save_state`.
+        **options: for `InfoNoise`, in place of what is read.
+
+    Raises:
+        ValueError: a denoiser whose loss is not a weighted squared error.
+    """
+    own: dict[str, Any] = {
+        "sigma_min": model_config["sigma_min"],
+        "sigma_max": model_config["sigma_max"],
+        "weight": loss_weight(denoiser),
+        "process_group": None if {"rank", "world"} & set(options) else all_ranks(),
+        "device": getattr(accelerator, "device", None),
+    }
+    if "prior" not in options:
+        own["prior"] = _own_density(model_config)
+    schedule = InfoNoise(**(own | options))
+    if accelerator is not None:
+        accelerator.register_for_checkpointing(schedule)
+    return schedule
+
+
+def _own_density(model_config: Any) -> Table:
+    """The histogram of what the script would draw: the same on all ranks, and not from the script's random stream."""
+    draw = importlib.import_module("k_diffusion.config").make_sample_density(model_config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Table.from_levels(draw([_DRAWS]))
 
 
 def density(schedule: Schedule) -> Callable[..., Tensor]:

@@ -60,11 +60,9 @@ class InfoNoiseCallback(Callback):
         if not isinstance(self._given, InfoNoise):
             self._given = self._given()
         self.schedule = self._given
+        self.schedule.to(trainer.strategy.root_device)
         if self.schedule.world != trainer.world_size:
-            allowed = f"{trainer.world_size}: give a function that makes it once the processes are known"
-            refuse("schedule.world", self.schedule.world, allowed)
-        if self.schedule.device != trainer.strategy.root_device:
-            self.schedule.to(trainer.strategy.root_device)
+            refuse("schedule.world", self.schedule.world, f"{trainer.world_size}, the Trainer's number of processes")
         setattr(pl_module, self.name, self.schedule)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -9,9 +9,10 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from .. import EDMWeight, InfoNoise, Profile, SigmaTable, clean_error
+from .. import EDMWeight, GaussianBound, InfoNoise, LogNormal, Profile, SigmaTable, clean_error
 from ..curves.arguments import refuse
 from ..curves.density import Schedule
+from ..distributed import all_ranks
 from ..grids import Source, info_grid
 from ..grids.source import profile_of
 
@@ -20,23 +21,29 @@ _tables: WeakKeyDictionary[Any, SigmaTable] = WeakKeyDictionary()
 
 
 def make_schedule(diffusion: Any, **options: Any) -> InfoNoise:
-    """An `InfoNoise` with the range, the loss weight and the device of a diffusion.
+    """An `InfoNoise` with the range, the loss weight, the density (as warm-up) and the device of a diffusion.
+
+    All ranks share it. Where noise is predicted it is bounded: images in [-1, 1] have a mean square of at most 1.
 
     Args:
-        diffusion: an `ElucidatedDiffusion`, or a `GaussianDiffusion`, whose range is that of its table.
+        diffusion: an `ElucidatedDiffusion`, or a `GaussianDiffusion` or `GaussianDiffusion1D`, whose range is that
+            of its table.
         **options: for `InfoNoise`.
     """
-    own: dict[str, Any] = {"device": diffusion.device}
+    group = None if {"rank", "world"} & set(options) else all_ranks()
+    own: dict[str, Any] = {"device": diffusion.device, "process_group": group}
     if _is_table(diffusion):
         levels = _levels(diffusion)
         table = SigmaTable(levels)
         # `loss_weight` multiplies the error of what is predicted; the schedule's, that of the clean sample.
         factor = clean_error(torch.ones_like(levels), levels, _PREDICTIONS[diffusion.objective])
-        own |= {"sigma_min": table.sigma_min, "sigma_max": table.sigma_max}
+        own |= {"sigma_min": table.sigma_min, "sigma_max": table.sigma_max, "prior": table.uniform()}
+        if diffusion.objective == "pred_noise":
+            own["bound"] = GaussianBound(1.0)
         own["weight"] = partial(_table_weight, table, diffusion.loss_weight / factor)
     else:
         own |= {"sigma_min": diffusion.sigma_min, "sigma_max": diffusion.sigma_max}
-        own["weight"] = EDMWeight(diffusion.sigma_data)
+        own |= {"weight": EDMWeight(diffusion.sigma_data), "prior": LogNormal(diffusion.P_mean, diffusion.P_std)}
     return InfoNoise(**(own | options))
 
 
@@ -44,9 +51,9 @@ def loss(diffusion: Any, images: Tensor, schedule: Schedule, **options: Any) -> 
     """`diffusion(images)` at the schedule's noise levels, which the schedule learns from.
 
     Args:
-        diffusion: an `ElucidatedDiffusion`, or a `GaussianDiffusion` of a table of times, without
-            offset noise or immiscible pairing: there the noise is not what the schedule assumes.
-        images: [B, C, H, W], as `diffusion` takes them.
+        diffusion: an `ElucidatedDiffusion`, or a `GaussianDiffusion` or `GaussianDiffusion1D` of a table of times,
+            without offset noise or immiscible pairing: there the noise is not what the schedule assumes.
+        images: [B, C, H, W] or sequences [B, C, N], as `diffusion` takes them.
         schedule: of `make_schedule`.
         **options: for `diffusion`, such as `classes`.
 
@@ -61,7 +68,7 @@ def loss(diffusion: Any, images: Tensor, schedule: Schedule, **options: Any) -> 
         losses = diffusion(images, sigma=sigma, loss_reduction="none", **options)
         schedule.observe(sigma, losses / diffusion.loss_weight(sigma))
         return losses.mean()
-    if diffusion.offset_noise_strength or diffusion.immiscible:
+    if getattr(diffusion, "offset_noise_strength", 0) or getattr(diffusion, "immiscible", False):
         refuse("diffusion", "one with offset_noise_strength or immiscible", "one whose noise is plain Gaussian")
     times, level = _table(diffusion).snap(sigma)
     losses = diffusion(images, times=times, loss_reduction="none", **options)

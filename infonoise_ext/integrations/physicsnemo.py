@@ -9,15 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import InfoNoise, info_grid
+from .. import InfoNoise, Table, info_grid
 from ..curves.arguments import refuse
+from ..distributed import all_ranks
+
+_DRAWS = 2**17
 
 
 class InfoNoiseScheduler:
     """A linear Gaussian noise scheduler of the host, with training times drawn by a schedule.
 
     Answers to the host's `NoiseScheduler` protocol; everything but `sample_time` and `timesteps` is
-    the base's own. Give the schedule `weight=weight_of(base)`.
+    the base's own. `make_schedule(base)` makes the schedule; one of your own needs `weight=weight_of(base)`.
 
     Args:
         base: a `LinearGaussianNoiseScheduler` with alpha = 1 or alpha^2 + sigma^2 = 1: EDM, EDM
@@ -95,6 +98,27 @@ class InfoNoiseScheduler:
         if name == "base":
             raise AttributeError(name)
         return getattr(self.base, name)
+
+
+def make_schedule(base: Any, **options: Any) -> InfoNoise:
+    """The schedule of a host's scheduler: its range, its loss weight, its own training times as the warm-up, all ranks.
+
+    Args:
+        base: as `InfoNoiseScheduler` takes it.
+        **options: for `InfoNoise`, in place of what is read.
+    """
+    with torch.random.fork_rng(devices=[]):  # the same on all ranks, and not from the script's random stream
+        torch.manual_seed(0)
+        t = base.sample_time(_DRAWS, device="cpu", dtype=torch.float64)
+    levels = base.sigma(t) / base.alpha(t)
+    own: dict[str, Any] = {
+        "sigma_min": getattr(base, "sigma_min", float(levels.min())),
+        "sigma_max": getattr(base, "sigma_max", float(levels.max())),
+        "weight": weight_of(base),
+        "prior": Table.from_levels(levels),
+        "process_group": None if {"rank", "world"} & set(options) else all_ranks(),
+    }
+    return InfoNoise(**(own | options))
 
 
 def weight_of(base: Any) -> Callable[[Tensor], Tensor]:

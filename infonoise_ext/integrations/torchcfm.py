@@ -9,17 +9,46 @@ of the data and the I-MMSE identity does not hold: there the profile is a heuris
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from .. import InfoNoise
+from ..channel import UniformTime
 from ..curves.arguments import refuse
+from ..distributed import all_ranks
 from ..grids.info import info_times
 from ..grids.source import Source
 
 if TYPE_CHECKING:
     from torchcfm import ConditionalFlowMatcher
+
+
+def make_schedule(matcher: ConditionalFlowMatcher, **options: Any) -> InfoNoise:
+    """The schedule of a matcher whose plain loss is trained at uniform times, which are the warm-up; all ranks.
+
+    Args:
+        matcher: of a kind that the module names.
+        **options: for `InfoNoise`, in place of what is read: the range, the weight that the loss puts on the clean
+            error, and the prior.
+
+    Raises:
+        ValueError: a matcher with another path.
+    """
+    own: dict[str, Any] = {
+        "sigma_min": max(1e-3, float(matcher.sigma)),
+        "sigma_max": 1e3,
+        "weight": partial(_flow_weight, matcher),
+        "prior": UniformTime(path="vp" if _is_cosine(matcher) else "flow"),
+        "process_group": None if {"rank", "world"} & set(options) else all_ranks(),
+    }
+    return InfoNoise(**(own | options))
+
+
+def _flow_weight(matcher: ConditionalFlowMatcher, sigma: Tensor) -> Tensor:
+    return clean_error(matcher, torch.ones_like(sigma), sigma).reciprocal()
 
 
 def time_of(matcher: ConditionalFlowMatcher, sigma: Tensor) -> Tensor:

@@ -14,9 +14,9 @@ NAMESPACE = "infonoise"
 SCHEMAS = {
     "observe_": "(Tensor(a!) ring, Tensor(b!) count, Tensor(c!) counters, Tensor grid, Tensor sigma, Tensor error, Tensor? mask, Tensor? group) -> ()",
     "bin_stats": "(Tensor ring, Tensor count) -> Tensor",
-    "refresh_": "(Tensor moments, Tensor(a!) mmse, Tensor(b!) cdf, Tensor(c!) stats, Tensor(d!) counters, Tensor grid, Tensor params) -> ()",
+    "refresh_": "(Tensor moments, Tensor count, Tensor(a!) previous_count, Tensor(b!) previous_cdf, Tensor(c!) mmse, Tensor(d!) cdf, Tensor(e!) stats, Tensor(f!) counters, Tensor grid, Tensor params) -> ()",
     "sample_": "(Tensor cdf, Tensor(a!) rng, Tensor grid, Tensor params, SymInt n, Tensor? group) -> Tensor",
-    "advance_": "(Tensor(a!) ring, Tensor(b!) count, Tensor(c!) mmse, Tensor(d!) cdf, Tensor(e!) stats, Tensor(f!) counters, Tensor(g!) rng, Tensor grid, Tensor params, Tensor sigma, Tensor error, Tensor? mask, Tensor? group, SymInt n, Tensor? next_group) -> Tensor",
+    "advance_": "(Tensor(a!) ring, Tensor(b!) count, Tensor(c!) previous_count, Tensor(d!) previous_cdf, Tensor(e!) mmse, Tensor(f!) cdf, Tensor(g!) stats, Tensor(h!) counters, Tensor(i!) rng, Tensor grid, Tensor params, Tensor sigma, Tensor error, Tensor? mask, Tensor? group, SymInt n, Tensor? next_group) -> Tensor",
     "denoising_error": "(Tensor denoised, Tensor target) -> Tensor",
     "denoising_error_backward": "(Tensor grad_error, Tensor denoised, Tensor target) -> Tensor",
 }
@@ -30,10 +30,8 @@ class Params(NamedTuple):
     warmup: float
     refresh_every: float
     min_count: float
-    coverage: float
-    ema: float
-    smooth: float
     floor: float
+    reach: float
     gate_power: float
     pivot_rule: float
     pivot_value: float
@@ -61,11 +59,12 @@ COUNTERS = (
     "recomputed",
 )
 SKIP_CAUSES = COUNTERS[COUNTERS.index("masked") :]
-STATS = ("pivot", "coverage", "drift", "information", "kept")
-MOMENTS = ("count", "sum", "squares")
-STATUSES = ("warm-up", "waiting for coverage", "active", "degenerate profile kept out")
+STATS = ("pivot", "kept", "variance", "sharpness", "information", "drift")
+MOMENTS = ("count", "rest", "largest")
+STATUSES = ("warm-up", "waiting for losses", "active", "degenerate profile kept out")
 PIVOT_RULES = ("fixed", "onset", "power_law")
-SIGNALS = ("entropy", "rescaled", "mmse", "length")
+CURVES = ("entropy", "rescaled", "mmse", "length")
+SIGNALS = ("learnable", *CURVES)
 
 
 class Layout(NamedTuple):
@@ -88,7 +87,9 @@ _F64, _I64 = torch.float64, torch.int64
 LAYOUT = {
     "ring": Layout(torch.float32, ("G", "K", "C"), -1, "the last C losses of every bin; -1 where there is none yet"),
     "count": Layout(_I64, ("G", "K"), 0, "losses ever written; the next slot is count % C"),
-    "mmse": Layout(_F64, ("G", "K"), -1, "moving average of the ring means; -1 where there is none yet"),
+    "previous_count": Layout(_I64, ("G", 2, "K"), 0, "`count` at the refresh before the last, and at the last"),
+    "previous_cdf": Layout(_F64, ("G", "K + 1"), None, "the table that the last refresh found"),
+    "mmse": Layout(_F64, ("G", "K"), -1, "estimate of the last refresh; -1 before the first"),
     "cdf": Layout(_F64, ("G", "K + 1"), None, "the table that is sampled from"),
     "stats": Layout(_F64, ("G", len(STATS)), 0, "STATS: what the last refresh found"),
     "counters": Layout(_I64, ("G", len(COUNTERS)), 0, "COUNTERS: steps, refreshes, skipped samples by cause"),
@@ -98,7 +99,9 @@ LAYOUT = {
 }
 """The state of a schedule: what the ops read and change."""
 
-MOMENTS_LAYOUT = Layout(_F64, ("G", "K", len(MOMENTS)), None, "MOMENTS of the losses in every ring")
+MOMENTS_LAYOUT = Layout(
+    _F64, ("G", "K", len(MOMENTS)), None, "losses in every ring, the sum of all but the largest, the largest"
+)
 """Of the tensor that `bin_stats` makes and `refresh_` takes."""
 
 MAX_DRAW = 2**32
@@ -115,6 +118,15 @@ EDGE_TOLERANCE = 1e-5
 
 SAME_RATE = 1e-9
 """Relative distance at which two rates, or two mmse, differ by rounding only."""
+
+INFLUENCE = 1 / 16
+"""How much the largest of many losses can add to their mean, as a share of it."""
+
+CERTAIN = 0.9
+"""Largest share of the noise in an error from which the variance of the data is still told."""
+
+NARROWEST = 0.25
+"""Standard deviation in log sigma below which nothing is gained by drawing a narrower band."""
 
 TINY = 1e-300
 """Floor of every logarithm's argument."""

@@ -112,7 +112,8 @@ def _checked(saved: dict[str, Any]) -> dict[str, Tensor]:
         if tensor.shape != shape or tensor.dtype != dtype:
             raise ValueError(f"{name} is {tensor.dtype} {list(tensor.shape)}, but must be {dtype} {list(shape)}")
     _check_values(tensors)
-    return tensors | {"count": _held(tensors["ring"], tensors["count"])}
+    held = _held(tensors["ring"], tensors["count"])
+    return tensors | {"count": held, "previous_count": torch.minimum(tensors["previous_count"], held.unsqueeze(1))}
 
 
 def _held(ring: Tensor, count: Tensor) -> Tensor:
@@ -131,9 +132,11 @@ def _check_values(tensors: dict[str, Tensor]) -> None:
     for name, sound, rule in (
         ("ring", ring.isfinite() & ((ring >= 0) | (ring == -1)), "losses must be finite and at least 0, or -1"),
         ("count", count >= 0, "it must be at least 0"),
+        ("previous_count", tensors["previous_count"] >= 0, "it must be at least 0"),
         ("mmse", mmse.isfinite(), "it must be finite"),
         ("cdf", cdf.diff() >= 0, "every row must rise from 0 to 1"),
         ("cdf", (cdf[:, 0] == 0) & (cdf[:, -1] == 1), "every row must rise from 0 to 1"),
+        ("previous_cdf", tensors["previous_cdf"].diff() >= 0, "every row must rise from 0 to 1"),
         ("counters", counters >= 0, "they must be at least 0"),
         ("counters", counters[:, COUNTERS.index("status")] < len(STATUSES), "the status is unknown"),
         ("edges", edges.diff() > 0, "they must be positive and ascending"),

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..curves.arguments import refuse
 from ..ops import eager
-from ..ops.schemas import MOMENTS, PARAMS, STATS
+from ..ops.schemas import PARAMS, STATS
 from . import files
 from .tensors import State
 
@@ -29,10 +29,10 @@ class Profile:
         count: [K] losses in each ring; with a process group, of this rank.
         seen: [K] losses ever recorded, those that left the ring included.
         mean: [K] ring means; NaN where the ring is empty.
-        mmse: [K] estimates in the units of the recorded error; before the first refresh the ring
-            means; NaN where nothing was measured.
+        mmse: [K] estimates in the units of the recorded error; before the first refresh those that one would make
+            now; NaN where nothing is recorded.
         standard_error: [K] of the ring means; NaN below two losses.
-        rate: [K] entropy rate per unit log sigma, mmse / sigma^2, gaps filled (Eq. 11).
+        rate: [K] entropy rate per unit log sigma, mmse / sigma^2 (Eq. 11).
         gate: [K] g(sigma) in [0, 1] (Eq. 17).
         allocation: [K] normalised gated signal, phi (Eq. 13); the signal "entropy" is the rate.
         density: [K] of the table that is sampled from (Eq. 16, with its floor).
@@ -154,21 +154,19 @@ def profile_of(state: State, group: int = 0) -> Profile:
         refuse("group", group, f"an integer in [0, {len(state.cdf) - 1}]")
     grid, params = state.grid.cpu(), state.params.cpu()
     sigma, cdf = grid[1, :-1], state.cdf[group].cpu()
-    moments = eager.bin_stats(state.ring[group : group + 1].cpu(), state.count[group : group + 1].cpu())[0]
-    count, mean, error = mean_and_error(moments)
-    learned = state.mmse[group].cpu()
-    mmse = torch.where(learned >= 0, learned, mean)
+    ring, written = state.ring[group].cpu(), state.count[group].cpu()
+    count, mean, error = mean_and_error(_moments(ring, written))
+    mmse, variance = _estimates(state, group, ring, written, grid, params)
+    rate = mmse / sigma.square()  # Eq. 11
     pivot = state.stats[group, STATS.index("pivot")].cpu()
-    known = torch.where(mmse.isnan(), -1.0, mmse).unsqueeze(0)
-    rate = eager.rate(known, grid, params)[0] if bool((known >= 0).any()) else torch.full_like(sigma, torch.nan)
     gate = eager.gate(pivot, sigma, params)
+    phi = eager.signal(rate.unsqueeze(0), variance, grid, params)[0][0] * gate
     width = params[PARAMS.index("width")]
-    phi = eager.signal(rate, sigma, width, params[PARAMS.index("signal")]) * gate
     return Profile(
         sigma=sigma.clone(),
         edges=grid[0].clone(),
         count=count,
-        seen=state.count[group].cpu().double(),
+        seen=written.double(),
         mean=mean,
         mmse=mmse,
         standard_error=error,
@@ -181,9 +179,30 @@ def profile_of(state: State, group: int = 0) -> Profile:
     )
 
 
+def _estimates(
+    state: State, group: int, ring: Tensor, count: Tensor, grid: Tensor, params: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The mmse [K] and the variance [1] that the last refresh found, or that the first one would find now."""
+    learned = state.mmse[group].cpu()
+    if bool(learned[0] >= 0):
+        return learned, state.stats[group : group + 1, STATS.index("variance")].cpu()
+    if not bool(count.any()):
+        return torch.full_like(learned, torch.nan), torch.full_like(learned[:1], torch.nan)
+    moments = eager.bin_stats(ring.unsqueeze(0), count.unsqueeze(0))
+    mmse, variance = eager.estimate(moments, grid, params)
+    return mmse[0], variance
+
+
+def _moments(ring: Tensor, count: Tensor) -> Tensor:
+    """Number, sum and sum of squares [K, 3] of the losses in rings [K, C]."""
+    held = torch.arange(ring.shape[-1], device="cpu") < count.unsqueeze(-1)
+    losses = torch.where(held, ring, 0.0).double()
+    return torch.stack((held.sum(-1).double(), losses.sum(-1), losses.square().sum(-1)), -1)
+
+
 def mean_and_error(moments: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Count, mean and standard error of the mean [K] of the moments [K, 3]; NaN where undefined."""
-    count, total, squares = moments.unbind(-1)[: len(MOMENTS)]
+    count, total, squares = moments.unbind(-1)
     mean = total / count
     variance = (squares - count * mean.square()).clamp(min=0) / (count - 1)
     error = torch.where(count > 1, (variance / count).sqrt(), torch.nan)

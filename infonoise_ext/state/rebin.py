@@ -25,8 +25,10 @@ def rebin(
              for ring, count in zip(tensors["ring"], tensors["count"], strict=True)]  # fmt: skip
     out["ring"] = torch.stack([torch.stack([losses for losses, _ in row]) for row in rings])
     out["count"] = torch.tensor([[n for _, n in row] for row in rings])
+    out["previous_count"] = torch.stack((out["count"], out["count"]), 1)  # which levels they had is not known
     out["mmse"] = torch.stack([_interpolated(row, old_edges, new_edges) for row in tensors["mmse"]])
     out["cdf"] = torch.stack([_resampled(row, old_edges, new_edges, config.floor) for row in tensors["cdf"]])
+    out["previous_cdf"] = out["cdf"].clone()
     return out
 
 

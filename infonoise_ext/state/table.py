@@ -29,19 +29,19 @@ class Table(Density):
 
     _names: ClassVar[tuple[str, ...]] = ("edges", "cdf")
 
-    def __init__(self, edges: Tensor, cdf: Tensor, weight: Weight | None = None) -> None:
+    def __init__(self, edges: Tensor, cdf: Tensor, weight: Weight | str | None = None) -> None:
         edges, cdf = checked_edges(edges), as_double(cdf)
         rises = cdf.shape == edges.shape and bool((cdf.diff() >= 0).all() & (cdf[0] == 0) & (cdf[-1] == 1))
         if not rises:
             refuse("cdf", cdf.tolist(), f"{len(edges)} numbers that rise from 0 to 1")
         self._set(edges, cdf, weight)
 
-    def _set(self, edges: Tensor, cdf: Tensor, weight: Weight | None) -> None:
+    def _set(self, edges: Tensor, cdf: Tensor, weight: Weight | str | None) -> None:
         super().__init__(weight)
         self.edges, self.cdf, self.device = edges, cdf, edges.device
 
     @classmethod
-    def trusted(cls, edges: Tensor, cdf: Tensor, weight: Weight | None = None) -> Table:
+    def trusted(cls, edges: Tensor, cdf: Tensor, weight: Weight | str | None = None) -> Table:
         """Like the class, without checks, which would wait for the device."""
         table = cls.__new__(cls)
         table._set(edges, cdf, weight)
@@ -65,6 +65,25 @@ class Table(Density):
         cdf = torch.cat((mass.new_zeros(1), (mass / total).cumsum(0).clamp(max=1)))
         cdf[-1] = 1.0
         return cls(edges, cdf)
+
+    @classmethod
+    def from_levels(cls, levels: Tensor, bins: int = 256) -> Table:
+        """The histogram of drawn noise levels: for a density that is known by its draws alone.
+
+        Args:
+            levels: drawn sigma, any shape; 0, infinite and NaN ones are left out.
+            bins: uniform in log sigma between the lowest and the highest.
+
+        Raises:
+            ValueError: no two different levels are left.
+        """
+        drawn = as_double(levels.detach()).cpu().flatten()
+        logs = drawn[torch.isfinite(drawn) & (drawn > 0)].log()
+        if len(logs) == 0 or not bool(logs.min() < logs.max()):
+            refuse("levels", levels.tolist(), "two or more different numbers above 0")
+        low, high = float(logs.min()), float(logs.max())
+        edges = torch.linspace(low, high, bins + 1, dtype=torch.float64, device="cpu").exp()
+        return cls.from_mass(edges, torch.histc(logs, bins, low, high))
 
     def _place(self, sigma: Tensor | float) -> tuple[Tensor, Tensor]:
         """The bin of each level, and the share of its width in log sigma below the level, in [0, 1]."""

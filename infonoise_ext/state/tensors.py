@@ -26,6 +26,8 @@ class State(NamedTuple):
 
     ring: Tensor
     count: Tensor  # type: ignore[assignment]  # hides the method of tuples
+    previous_count: Tensor
+    previous_cdf: Tensor
     mmse: Tensor
     cdf: Tensor
     stats: Tensor
@@ -79,7 +81,7 @@ def make_grid(
 
 def make_params(config: InfoNoiseConfig, rank: int, world: int, refreshes: bool = True) -> Tensor:
     """The constant `params` tensor on the CPU; without `refreshes` no step finds one due on the device."""
-    rule, value, span = pivot_numbers(config.gate_pivot)
+    rule, value, span = pivot_numbers(config.pivot)
     named = {
         "log_min": math.log(config.sigma_min),
         "width": config.width,
@@ -97,16 +99,17 @@ def make_params(config: InfoNoiseConfig, rank: int, world: int, refreshes: bool 
 
 def prior_table(config: InfoNoiseConfig, prior: Density, edges: Tensor) -> Table:
     """The table of the warm-up: the prior truncated to the grid, mixed with its floor."""
-    mass = prior.mass(edges)
+    mass = prior.mass(edges).to(edges.device)  # a table of another schedule may lie elsewhere
     total = mass.sum()
     if not bool(torch.isfinite(total) & (total > 0) & (mass >= 0).all()):
         refuse("prior", prior, f"a density with mass on [{config.sigma_min}, {config.sigma_max}]")
-    return Table.from_mass(edges, (1 - config.prior_floor) * mass / total + config.prior_floor / config.bins)
+    return Table.from_mass(edges, (1 - config.floor) * mass / total + config.floor / config.bins)
 
 
 def fresh_state(config: InfoNoiseConfig, grid: Tensor, params: Tensor, table: Table, groups: int, seed: int) -> State:
     """A state that has seen nothing, on the CPU."""
-    given = {"cdf": table.cdf.repeat(groups, 1), "rng": torch.tensor([seed, 0]), "grid": grid, "params": params}
+    cdf = table.cdf.repeat(groups, 1)
+    given = {"previous_cdf": cdf.clone(), "cdf": cdf, "rng": torch.tensor([seed, 0]), "grid": grid, "params": params}
     fresh = {
         name: torch.full(layout.sizes(G=groups, K=config.bins, C=config.capacity), layout.start, dtype=layout.dtype)
         for name, layout in LAYOUT.items()

@@ -15,10 +15,14 @@ from ..state.config import InfoNoiseConfig
 from ..state.profile import profile_of
 from ..state.table import Table
 from ..state.tensors import State
+from .troubles import facts, told, troubles
 
 FORMAT, VERSION = "infonoise_ext.history", 1
 CURVES = ("count", "seen", "mean", "standard_error", "mmse", "rate", "gate", "allocation", "density")
 """Of a `Profile`, what a record keeps for each group: K values each."""
+
+CHECKED = ("apart", "rescaled", "spikes", "saturated", "mass_lowest_decade")
+"""Of the facts behind `troubles`, those that a summary holds."""
 
 
 def summarize(state: State, config: InfoNoiseConfig) -> dict[str, float]:
@@ -32,42 +36,21 @@ def summarize(state: State, config: InfoNoiseConfig) -> dict[str, float]:
 
 
 def _summarize_group(state: State, config: InfoNoiseConfig, group: int) -> dict[str, float]:
-    counters = dict(zip(COUNTERS, state.counters[group].tolist(), strict=True))
+    known = facts(state, config, group)
     table = Table.trusted(state.edges.cpu(), state.cdf[group].cpu())
-    out = {name: float(counters[name]) for name in ("status", "refreshes", "waits", "degenerates")}
-    out |= dict(zip(STATS, state.stats[group].tolist(), strict=True))
-    out |= table.summary()
-    out["mass_lowest_decade"] = float(table.below(10 * config.sigma_min))
-    out["samples_needed"] = samples_needed(state, config, group)
-    out["recorded"] = float(state.count[group].sum())
-    out |= {f"skipped_{cause}": float(counters[cause]) for cause in SKIP_CAUSES}
+    plain = ("status", "refreshes", "waits", "degenerates", *STATS, *CHECKED)
+    out = {name: float(known[name]) for name in plain} | table.summary()
+    out["recorded"] = float(known["recorded"])
+    out |= {f"skipped_{cause}": float(known[cause]) for cause in SKIP_CAUSES}
+    out["troubles"] = float(len(told(known)))
     return out
-
-
-def samples_needed(state: State, config: InfoNoiseConfig, group: int = 0) -> float:
-    """Expected further samples from the current table until `coverage` of its mass is measured.
-
-    0 when it is; infinity when bins that are needed have no mass.
-    """
-    mass = state.cdf[group].diff().tolist()
-    missing = [config.min_count - n for n in state.count[group].tolist()]
-    waits = sorted((n / m if m > 0 else math.inf, m) for n, m in zip(missing, mass, strict=True) if n > 0)
-    uncovered = math.fsum(m for _, m in waits)
-    needed = 0.0
-    if len(waits) == config.bins and waits:
-        needed = waits[0][0]
-    for wait, m in waits:
-        if uncovered <= 1 - config.coverage:
-            break
-        needed = wait
-        uncovered -= m
-    return needed
 
 
 def snapshot(state: State, config: InfoNoiseConfig, rank: int, world: int) -> dict[str, Any]:
     """What `History` keeps of a moment: the summary, and the profile of every group. Waits for the device."""
     summary = summarize(state, config)
-    profiles = [profile_of(state, g).to_dict() for g in range(len(state.cdf))]
+    groups = range(len(state.cdf))
+    profiles = [profile_of(state, g).to_dict() for g in groups]
     return {
         "step": int(summary["steps"]),
         "rank": rank,
@@ -76,6 +59,7 @@ def snapshot(state: State, config: InfoNoiseConfig, rank: int, world: int) -> di
         "edges": profiles[0]["edges"],
         "summary": summary,
         "profiles": [{name: profile[name] for name in (*CURVES, "pivot")} for profile in profiles],
+        "troubles": [[list(trouble) for trouble in troubles(state, config, g)] for g in groups],
     }
 
 

@@ -96,21 +96,19 @@ def test_learned_schedule_serves_a_table_and_learns_from_it(first):
     assert p_value(index.numpy(), mass.numpy()) > ALPHA
 
 
-def test_reachable_tells_a_schedule_that_would_wait_for_ever():
-    """The lowest entries are 0.003 k, k = 1, 2, ...: of 64 bins, some between them stay empty."""
+def test_bins_between_the_entries_of_a_table_do_not_keep_a_schedule_waiting():
+    """The lowest entries are 0.003 k, k = 1, 2, ...: of 64 bins, those between them take their neighbours' losses."""
     table = SigmaTable.from_flow("noise", shift=3.0)
-    ends = {"sigma_min": table.sigma_min, "sigma_max": table.sigma_max, "prior": inx.LogUniform(), "seed": 2}
-    for bins, active in ((64, False), (32, True)):
-        schedule = inx.InfoNoise(bins=bins, **ends)
-        position = np.log(odds(flow(3.0))[1:] / table.sigma_min) / schedule.config.width
-        occupied = len(np.unique(np.clip(np.floor(position * (1 + 1e-9)), 0, bins - 1)))
-        assert abs(table.reachable(schedule.profile()) - occupied / bins) < 1e-7
-        for _ in range(100):
-            _, sigma = table.sample(schedule, 1024)
-            schedule.observe(sigma, sigma)
-            schedule.step()
-        assert (schedule.status == "active") == active == (occupied / bins >= schedule.config.coverage)
-    assert table.reachable(inx.InfoNoise(1e-6, 1e6, prior=inx.LogUniform()).profile()) < 0.6
+    schedule = inx.InfoNoise(table.sigma_min, table.sigma_max, prior=inx.LogUniform(), seed=2)
+    for _ in range(100):
+        _, sigma = table.sample(schedule, 1024)
+        schedule.observe(sigma, sigma.square() / (1 + sigma.square()))
+        schedule.step()
+    profile = schedule.profile()
+    assert schedule.status == "active"
+    assert 0 < int((profile.count == 0).sum()) < 8
+    exact = profile.sigma.square() / (1 + profile.sigma.square())
+    assert (profile.mmse / exact - 1).abs().max() < schedule.config.width  # a loss is at most that far from its centre
 
 
 def test_groups_draw_from_their_own_table():
@@ -194,3 +192,41 @@ def test_drawing_compiles_without_a_graph_break():
         return index
 
     assert torch.equal(step(100), table.sample(twin, 100)[0])
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_uniform_gives_every_entry_its_share(name):
+    """Also the one at infinity and those at the ends, and as draws."""
+    table = TABLES[name][0]()
+    uniform = table.uniform()
+    torch.testing.assert_close(table.mass(uniform), torch.full((1000,), 1e-3, dtype=torch.float64), rtol=1e-5, atol=0)
+    torch.manual_seed(7)
+    index, _ = table.sample(uniform, DRAWS)
+    assert p_value(index.numpy(), np.full(1000, 1e-3)) > ALPHA
+
+
+def test_density_has_the_masses_that_it_is_given_in_the_hosts_order():
+    table = SigmaTable(torch.tensor([8.0, 2.0, 1.0]))
+    mass = torch.tensor([0.5, 0.2, 0.3], dtype=torch.float64)
+    density = table.density(7 * mass)
+    torch.testing.assert_close(table.mass(density), mass)
+    assert density.edges.tolist() == pytest.approx([2**-0.5, 2**0.5, 4.0, 16.0], rel=1e-6)
+    with pytest.raises(ValueError, match=r"shape of mass is \[2\], but must be \[3\]"):
+        table.density(mass[:2])
+
+
+def test_prior_of_uniform_timesteps_draws_them_as_often():
+    """In a schedule with fewer bins than entries: below a timestep's level lies its share, less the floor."""
+    table = SigmaTable.from_alphas_cumprod(torch.tensor(linear_betas()))
+    schedule = inx.InfoNoise(table.sigma_min, table.sigma_max, prior=table.uniform())
+    floor = schedule.config.floor
+    levels = np.sort(sigma_of(linear_betas()))[[50, 250, 500, 750, 950]]
+    even = np.log(levels / table.sigma_min) / np.log(table.sigma_max / table.sigma_min)
+    expected = (1 - floor) * np.array([0.05, 0.25, 0.5, 0.75, 0.95]) + floor * even
+    np.testing.assert_allclose(schedule.table().below(torch.tensor(levels)).numpy(), expected, atol=0.005)
+
+
+def test_table_follows_the_schedule_to_its_device():
+    table = SigmaTable.from_flow("noise")
+    index, sigma = table.snap(torch.ones(3, device="meta"))
+    assert index.device.type == sigma.device.type == table.sigmas.device.type == "meta"

@@ -9,8 +9,8 @@ import pytest
 import torch
 from scipy import integrate, stats
 
-from infonoise_ext.channel import Flow
-from infonoise_ext.curves.densities import Density, LogitNormal, LogNormal, LogUniform
+from infonoise_ext.channel import VP, Flow
+from infonoise_ext.curves.densities import Density, LogitNormal, LogNormal, LogUniform, UniformTime
 from infonoise_ext.curves.weights import EDMWeight, unit_weight
 
 ALPHA = 1e-6  # false-alarm rate of every Kolmogorov-Smirnov test here
@@ -22,8 +22,11 @@ CASES = [
     pytest.param(LogitNormal(0.0, 1.0), stats.norm(0.0, 1.0), id="sd3"),
     pytest.param(LogitNormal(0.5, 0.8, 3.0), stats.norm(0.5 + math.log(3.0), 0.8), id="shifted"),
     pytest.param(LogUniform(0.002, 80.0), stats.uniform(math.log(0.002), math.log(4e4)), id="uniform"),
+    pytest.param(UniformTime(), stats.logistic(), id="flow time"),
+    pytest.param(UniformTime(3.0), stats.logistic(math.log(3.0)), id="shifted flow time"),
+    pytest.param(UniformTime(0.5, "vp"), stats.hypsecant(math.log(0.5)), id="vp time"),
 ]
-SHAPED = [case for case in CASES if case.id != "uniform"]
+SHAPED = CASES[:4]
 
 
 def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
@@ -91,6 +94,18 @@ def test_mass_keeps_relative_accuracy_in_the_tails(density: Density, oracle, tai
         area, _ = integrate.quad(peaked, z[k], z[k + 1], epsabs=0.0, epsrel=1e-12)
         expected = area * math.exp(-0.5 * near * near) / math.sqrt(2.0 * math.pi)
         assert float(mass[k]) == pytest.approx(expected, rel=2e-10, abs=0.0)
+
+
+@pytest.mark.parametrize("path", [Flow("noise"), Flow("data"), VP()], ids=["noise", "data", "vp"])
+def test_uniform_time_is_uniform_on_the_channel(path) -> None:
+    """Levels of evenly spaced u are evenly spaced in the channel's time, and in the shifted one after undoing it."""
+    u = torch.linspace(0.01, 0.99, 99, dtype=torch.float64)
+    name = "vp" if isinstance(path, VP) else "flow"
+    time = path.time_of(UniformTime(path=name).level(u).double())
+    torch.testing.assert_close(time.sort().values, u, rtol=1e-6, atol=0)
+    if name == "flow":
+        shifted = Flow("noise").time_of(UniformTime(3.0).level(u).double())
+        torch.testing.assert_close(shifted, 3 * u / (1 + 2 * u), rtol=1e-6, atol=0)
 
 
 def test_improper_log_uniform_gives_log_widths(generator) -> None:
@@ -222,7 +237,7 @@ def test_sample_goes_where_it_is_told() -> None:
 
 @pytest.mark.parametrize(("density", "oracle"), CASES)
 def test_repr_is_the_call(density: Density, oracle) -> None:
-    names = {"LogNormal": LogNormal, "LogitNormal": LogitNormal, "LogUniform": LogUniform}
+    names = {"LogNormal": LogNormal, "LogitNormal": LogitNormal, "LogUniform": LogUniform, "UniformTime": UniformTime}
     again = eval(repr(density), names)
     assert type(again) is type(density)
     assert again.state_dict() == density.state_dict()

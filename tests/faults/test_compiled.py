@@ -9,7 +9,7 @@ from support import assert_same_bits
 import infonoise_ext as inx
 from infonoise_ext.state.tensors import MUTABLE
 
-OPTIONS = {"warmup": 3, "refresh_every": 2, "min_count": 1, "coverage": 0.01}
+OPTIONS = {"warmup": 3, "refresh_every": 2, "min_count": 1}
 
 
 def training(schedule, sigma):

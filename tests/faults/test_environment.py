@@ -14,7 +14,7 @@ from support.runs import gaussian_mmse
 import infonoise_ext as inx
 
 BACKENDS = ("auto", "eager")
-OPTIONS = {"seed": 5, "bins": 24, "capacity": 16, "warmup": 4, "refresh_every": 3, "min_count": 2, "coverage": 0.5}
+OPTIONS = {"seed": 5, "bins": 24, "capacity": 16, "warmup": 4, "refresh_every": 3, "min_count": 2}
 
 
 def use(schedule):

@@ -45,7 +45,7 @@ def test_a_resumed_run_is_the_unbroken_run(
 ):
     options = {
         "groups": groups, "sampling": sampling, "backend": backend, "weight": weight, "rank": rank, "world": 3,
-        "bins": 12, "capacity": 8, "warmup": 5, "refresh_every": 4, "min_count": 1, "coverage": 0.3,
+        "bins": 12, "capacity": 8, "warmup": 5, "refresh_every": 4, "min_count": 1,
     }  # fmt: skip
     whole, resumed = inx.InfoNoise(seed=seed, **options), inx.InfoNoise(seed=0, **options)
     group = torch.arange(batch) % groups if groups > 1 else None

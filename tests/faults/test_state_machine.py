@@ -28,6 +28,7 @@ import infonoise_ext as inx
 from infonoise_ext.ops import reference
 from infonoise_ext.ops.schemas import SIGNALS
 
+REFRESHED = ("count", "previous_count", "previous_cdf", "mmse", "cdf", "stats", "counters", "grid", "params")
 SEEDS = st.integers(0, 2**32)
 SIZES = st.sampled_from([0, 1, 2, 7, 30, 64])
 CONFIGS = st.fixed_dictionaries(
@@ -38,11 +39,9 @@ CONFIGS = st.fixed_dictionaries(
         "sigma_max": st.sampled_from([3.0, 80.0, 1e4]),
         "warmup": st.integers(1, 4),
         "refresh_every": st.integers(1, 4),
-        "min_count": st.integers(1, 3),
-        "coverage": st.sampled_from([0.2, 0.6, 0.95]),
-        "ema": st.sampled_from([0.5, 0.9, 1.0]),
-        "smooth": st.sampled_from([0.0, 0.7]),
+        "min_count": st.integers(1, 6),
         "floor": st.sampled_from([0.0, 0.05]),
+        "reach": st.sampled_from([0.0, 0.6, 3.0]),
         "pivot": st.sampled_from([inx.Onset(), inx.PowerLaw(), 0, 0.5]),
         "sampling": st.sampled_from(["iid", "stratified"]),
         "signal": st.sampled_from(SIGNALS),
@@ -144,8 +143,7 @@ class Machine(RuleBasedStateMachine):
     def refresh(self):
         self.schedule.refresh()
         s = self.shadow
-        moments = reference.bin_stats(s["ring"], s["count"])
-        reference.refresh_(moments, *(s[n] for n in ("mmse", "cdf", "stats", "counters", "grid", "params")))
+        reference.refresh_(reference.bin_stats(s["ring"], s["count"]), *(s[n] for n in REFRESHED))
 
     @rule()
     def reset(self):

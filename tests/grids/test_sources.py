@@ -30,11 +30,11 @@ def trained(steps=30, **options):
 
 
 def test_profile_of_a_file_is_the_same_to_the_bit_with_its_gaps(tmp_path):
-    """A schedule after one small batch: bins without losses, standard errors that are NaN."""
+    """A schedule after one small batch: bins without losses, whose means and standard errors are NaN."""
     schedule = inx.InfoNoise()
     schedule.observe(torch.tensor([0.5, 0.5, 3.0]), torch.rand(3))
     profile = schedule.profile()
-    assert 60 < int(profile.mmse.isnan().sum()) < 64 == int(profile.standard_error.isnan().sum()) + 1
+    assert 60 < int(profile.mean.isnan().sum()) < 64 == int(profile.standard_error.isnan().sum()) + 1
     profile.save(tmp_path / "p.pt")
     assert_same(inx.Profile.load(str(tmp_path / "p.pt")), profile)
     assert [file.name for file in tmp_path.iterdir()] == ["p.pt"]
@@ -45,7 +45,7 @@ def test_profile_of_a_file_is_the_same_to_the_bit_with_its_gaps(tmp_path):
 def test_checkpoint_is_a_source_without_its_schedule(tmp_path, suffix, signal):
     if suffix == "safetensors":
         pytest.importorskip("safetensors")
-    schedule = trained(signal=signal, smooth=1.0, gate_power=2.0, pivot=inx.Onset(0.1), weight=inx.EDMWeight(0.5))
+    schedule = trained(signal=signal, gate_power=2.0, pivot=inx.Onset(0.1), weight=inx.EDMWeight(0.5))
     path = tmp_path / f"s.{suffix}"
     schedule.save(path)
     assert schedule.profile().pivot > 0

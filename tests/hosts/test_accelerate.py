@@ -63,7 +63,20 @@ def test_summary_is_what_a_tracker_takes(accelerator):
     assert all(type(value) is float for value in values.values())
 
 
-def test_schedule_made_before_the_processes_is_refused(accelerator):
-    several = SimpleNamespace(num_processes=4)
-    with pytest.raises(ValueError, match=r"schedule\.world is 1, but must be 4"):
+def test_schedule_of_another_number_of_processes_is_refused(accelerator):
+    several = SimpleNamespace(num_processes=4, device=torch.device("cpu"))
+    with pytest.raises(ValueError, match=r"schedule\.world is 1, but must be 4, the accelerator's"):
         attach(several, inx.InfoNoise())
+
+
+@pytest.mark.filterwarnings("ignore:4 processes train")
+def test_schedule_made_before_the_processes_takes_its_rank():
+    fake = pytest.importorskip("torch.testing._internal.distributed.fake_pg")
+    schedule, registered = inx.InfoNoise(seed=1), []
+    torch.distributed.init_process_group("fake", rank=2, world_size=4, store=fake.FakeStore())
+    try:
+        attach(SimpleNamespace(num_processes=4, device="cpu", register_for_checkpointing=registered.append), schedule)
+    finally:
+        torch.distributed.destroy_process_group()
+    assert registered == [schedule]
+    assert torch.equal(schedule.sample(9), inx.InfoNoise(seed=1, rank=2, world=4).sample(9))

@@ -117,3 +117,50 @@ def test_schedule_follows_the_images():
 def test_schedule_of_another_weight_is_refused(loss_class):
     with pytest.raises(ValueError, match=r"schedule\.weight is .*, but must be an EDMWeight"):
         loss_class(inx.InfoNoise())
+
+
+@pytest.mark.parametrize(("loss_class", "own"), [(EDMLoss, (-1.2, 1.2)), (EDM2Loss, (-0.4, 1.0))])
+def test_trainers_name_their_density_and_options(loss_class, own):
+    """By keyword, as `dnnlib.util.construct_class_by_name(**loss_kwargs)` calls them; the defaults are the classes'."""
+    prior = loss_class().schedule.prior
+    assert (prior.mean, prior.std) == own
+    loss_fn = loss_class(P_mean=-0.8, P_std=1.6, sigma_data=0.7, bins=32, warmup=50)
+    assert (loss_fn.schedule.prior.mean, loss_fn.schedule.prior.std) == (-0.8, 1.6)
+    assert (loss_fn.schedule.config.bins, loss_fn.schedule.config.warmup) == (32, 50)
+    assert loss_fn.schedule.weight == inx.EDMWeight(0.7)
+    for beside in ({"P_mean": 0.0}, {"bins": 32}):
+        with pytest.raises(ValueError, match=r"schedule is .*, but must be None beside options"):
+            loss_class(loss_fn.schedule, **beside)
+
+
+def test_ranks_of_the_trainer_share_one_table_unless_told_otherwise():
+    fake = pytest.importorskip("torch.testing._internal.distributed.fake_pg")
+    torch.distributed.init_process_group("fake", rank=1, world_size=2, store=fake.FakeStore())
+    try:
+        shared, own = EDMLoss(), EDM2Loss(rank=1, world=2)
+        snapshot = pickle.loads(pickle.dumps(shared))
+    finally:
+        torch.distributed.destroy_process_group()
+    assert shared.schedule.process_group is not None
+    assert (shared.schedule.rank, shared.schedule.world) == (own.schedule.rank, own.schedule.world) == (1, 2)
+    assert own.schedule.process_group is None
+    assert snapshot.schedule.process_group is None  # the trainer pickles the object into every snapshot
+    assert EDMLoss().schedule.process_group is None
+
+
+def test_learned_uncertainty_can_be_a_part_of_the_weight():
+    """EDM2's u(sigma) from its network, through `refresh_weight`: the density is divided by w / e^u."""
+    uncertainty = torch.nn.Linear(1, 1)
+
+    def weight(sigma):
+        return inx.EDMWeight(0.5)(sigma) / uncertainty(sigma.log().view(-1, 1)).view(sigma.shape).exp()
+
+    schedule = inx.InfoNoise(weight=weight)
+    with torch.no_grad():
+        uncertainty.weight.fill_(0.4)
+        uncertainty.bias.fill_(0.1)
+    schedule.refresh_weight()
+    sigma = schedule.state.row("sigma")
+    torch.testing.assert_close(
+        schedule.state.row("weight"), inx.EDMWeight(0.5)(sigma) / (0.4 * sigma.log() + 0.1).exp(), rtol=1e-5, atol=0
+    )

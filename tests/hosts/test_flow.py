@@ -56,6 +56,17 @@ class TestFlowMatching:
         error = fm.clean_error(scheduler, (velocity - sample.dx_t).square().sum(1), LEVELS)
         torch.testing.assert_close(error, (guess - x1).square().sum(1), rtol=1e-6, atol=0)
 
+    def test_schedule_starts_from_uniform_times_and_weighs_as_the_loss(self, scheduler):
+        schedule = fm.make_schedule(scheduler)
+        t = torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9], dtype=torch.float64)
+        path = scheduler(t)
+        levels = path.sigma_t / path.alpha_t
+        torch.testing.assert_close(schedule.prior.below(levels), 1 - t, rtol=0, atol=0.01)
+        sigma = schedule.state.row("sigma")
+        recorded = fm.clean_error(scheduler, torch.ones_like(sigma), sigma)
+        torch.testing.assert_close(schedule.state.row("weight") * recorded, torch.ones_like(sigma))
+        assert schedule.weight(sigma.float()).dtype == torch.float32
+
     def test_solver_on_the_grid_maps_noise_to_data(self, scheduler, learned):
         """Data N(0, 1/4): the exact flow multiplies x_0 by sqrt(alpha^2 / 4 + sigma^2), start to end."""
         from flow_matching.solver import ODESolver
@@ -128,3 +139,11 @@ class TestTorchCFM:
             cfm.time_of(matcher, LEVELS)
         with pytest.raises(ValueError, match=kind):
             cfm.clean_error(matcher, LEVELS, LEVELS)
+
+    def test_schedule_starts_from_uniform_times_and_weighs_as_the_loss(self, matcher):
+        schedule = cfm.make_schedule(matcher)
+        t = cfm.time_of(matcher, schedule.prior.level(torch.tensor([0.1, 0.5, 0.8])))
+        torch.testing.assert_close(t.double(), torch.tensor([0.9, 0.5, 0.2]).double(), rtol=0, atol=0.02)
+        sigma = schedule.state.row("sigma")
+        recorded = cfm.clean_error(matcher, torch.ones_like(sigma), sigma)
+        torch.testing.assert_close(schedule.state.row("weight") * recorded, torch.ones_like(sigma))

@@ -1,6 +1,7 @@
 """The k-diffusion integration on the library's own density, denoiser and samplers, imported as `hosts` says."""
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -99,3 +100,34 @@ def test_stochastic_sampler_takes_the_grid(learned, name):
     sampler = getattr(K.sampling, f"sample_{name}")
     out = sampler(lambda x, sigma: x / (1 + sigma[0] ** 2), x, sigmas, disable=True)
     assert abs(float(out.var()) - 1) < 0.03 + 6 * (2 / len(out)) ** 0.5
+
+
+@pytest.mark.parametrize(
+    "density",
+    [{"type": "lognormal", "mean": -0.6, "std": 1.4}, {"type": "loguniform"}, {"type": "cosine-interpolated"}],
+    ids=lambda density: density["type"],
+)
+def test_schedule_of_a_script_has_its_range_density_and_weight(density):
+    """Quantiles of the warm-up against those of other draws by the library; its random stream is left alone."""
+    config = {"sigma_min": 0.01, "sigma_max": 160.0, "sigma_data": 0.5, "input_size": [64, 64]}
+    config["sigma_sample_density"] = density
+    model = K.layers.Denoiser(lambda x, sigma: x, sigma_data=0.5, weighting="soft-min-snr")
+    before = torch.get_rng_state()
+    schedule = inx_k.make_schedule(model, config, seed=1)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert (schedule.config.sigma_min, schedule.config.sigma_max) == (0.01, 160.0)
+    sigma = schedule.state.row("sigma")
+    torch.testing.assert_close(schedule.state.row("weight"), inx_k.loss_weight(model)(sigma))
+    torch.manual_seed(5)
+    drawn = K.config.make_sample_density(config)([200_000]).double()
+    for q in (0.05, 0.25, 0.5, 0.75, 0.95):
+        assert float(schedule.prior.below(drawn.quantile(q))) == pytest.approx(q, abs=0.006)  # 5 standard errors
+
+
+def test_schedule_of_a_script_is_in_its_checkpoints():
+    config = {"sigma_min": 0.01, "sigma_max": 80.0, "sigma_data": 0.5}
+    config["sigma_sample_density"] = {"type": "lognormal", "mean": -1.2, "std": 1.2}
+    registered = []
+    accelerator = SimpleNamespace(device=torch.device("cpu"), register_for_checkpointing=registered.append)
+    model = K.layers.Denoiser(lambda x, sigma: x, sigma_data=0.5)
+    assert registered == [inx_k.make_schedule(model, config, accelerator)]

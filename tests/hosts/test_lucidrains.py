@@ -127,3 +127,42 @@ def test_sampler_on_the_grid_follows_the_probability_flow(sampler):
 def test_grid_for_a_diffusion_of_a_table_is_refused():
     with pytest.raises(ValueError, match="is 'GaussianDiffusion', but must be an ElucidatedDiffusion"):
         lucidrains.use_info_grid(table("pred_v"), fed(lambda s: gaussian_mmse(s, 1.0)))
+
+
+class Net1D(Net):
+    """For sequences [B, C, N]: 0.8 of the noisy one is the clean one."""
+
+    def forward(self, x, t, x_self_cond=None):
+        a = self.host.sqrt_alphas_cumprod[t].view(-1, 1, 1)
+        b = self.host.sqrt_one_minus_alphas_cumprod[t].view(-1, 1, 1)
+        noise = (x - a * 0.8 * self.scale * x) / b
+        return {"pred_x0": 0.8 * self.scale * x, "pred_noise": noise, "pred_v": a * noise - b * 0.8 * x}[
+            self.host.objective
+        ]
+
+
+@pytest.mark.parametrize("objective", ["pred_noise", "pred_x0", "pred_v"])
+def test_sequences_are_recorded_as_images_are(objective):
+    """The class for them has neither offset noise nor immiscible pairing."""
+    net = Net1D(continuous=False)
+    diffusion = library.GaussianDiffusion1D(net, seq_length=16, objective=objective)
+    object.__setattr__(net, "host", diffusion)
+    sequences = torch.rand(32, 1, 16)
+    loss, sigma, error, schedule = recorded(diffusion, sequences)
+    assert loss.requires_grad
+    torch.manual_seed(1)
+    noise = torch.randn(32, 1, 16)
+    images, a = 2 * sequences - 1, (1 / (1 + sigma**2).sqrt()).view(-1, 1, 1)
+    x = a * images + (1 - a**2).sqrt() * noise
+    torch.testing.assert_close(error, (0.8 * x - images).square().mean((1, 2)), rtol=0.02, atol=1e-4)
+    assert schedule.summary()["recorded"] == 32
+
+
+def test_warm_up_is_the_hosts_own_density():
+    schedule = lucidrains.make_schedule(table("pred_noise"))
+    entries = inx.SigmaTable.from_alphas_cumprod(table("pred_noise").alphas_cumprod)
+    torch.testing.assert_close(entries.mass(schedule.prior), torch.full((1000,), 1e-3).double(), rtol=0.01, atol=0)
+    assert schedule.bound == inx.GaussianBound(1.0)
+    assert lucidrains.make_schedule(table("pred_v")).bound is None
+    prior = lucidrains.make_schedule(elucidated(P_mean=-0.7, P_std=0.9)).prior
+    assert (prior.mean, prior.std) == (-0.7, 0.9)

@@ -9,7 +9,7 @@ from support import hosts
 from support.runs import fed, gaussian_mmse
 
 import infonoise_ext as inx
-from infonoise_ext.integrations.physicsnemo import InfoNoiseScheduler, weight_of
+from infonoise_ext.integrations.physicsnemo import InfoNoiseScheduler, make_schedule, weight_of
 
 library = hosts.load("physicsnemo.diffusion.noise_schedulers")
 
@@ -142,3 +142,16 @@ def test_the_hosts_solver_takes_the_grid(base):
     out = samplers.sample(scheduler.get_denoiser(x0_predictor=x0_predictor), x, scheduler, num_steps=100, solver="heun")
     std = (scheduler.alpha(t) ** 2 + scheduler.sigma(t) ** 2).sqrt()
     torch.testing.assert_close(out, x / std[:, None], rtol=0.03, atol=0)
+
+
+def test_schedule_of_a_scheduler_starts_from_its_own_times(base):
+    """Quantiles of its levels by other draws, and the range that its adapter can serve."""
+    schedule = make_schedule(base)
+    InfoNoiseScheduler(base, schedule)  # checks the range against the times
+    torch.manual_seed(9)
+    t = base.sample_time(50_000, dtype=torch.float64)
+    levels = base.sigma(t) / base.alpha(t)
+    for q in (0.1, 0.5, 0.9):
+        assert float(schedule.prior.below(levels.quantile(q))) == pytest.approx(q, abs=0.02)
+    sigma = schedule.state.row("sigma")
+    torch.testing.assert_close(schedule.state.row("weight"), weight_of(base)(sigma).double())

@@ -48,9 +48,10 @@ def test_schemas_are_complete():
 STEPS = {
     "record": ("bin_of", "skip_cause", "record"),
     "draw": ("philox", "shuffle", "uniforms", "invert"),
-    "refresh": ("fill", "smooth", "rate", "gate", "build_table"),
-    "signal": ("rise", "signal"),
-    "pivot": ("onset", "valley", "knee", "power_law", "pivot"),
+    "estimate": ("variance", "pooled", "estimate"),
+    "pivot": ("onset", "knee", "power_law", "pivot"),
+    "signal": ("rise", "window", "sharpness", "learnable", "signal"),
+    "refresh": ("gate", "build_table"),
 }
 """The steps of the algorithm by the stem of their file; the ops themselves are in `OPS_OF`."""
 OPS_OF = {
@@ -92,9 +93,10 @@ def test_state_lies_as_the_ops_and_a_checkpoint_take_it():
     """Written out once more, since a checkpoint of today must load for ever."""
     f32, f64, i64 = torch.float32, torch.float64, torch.int64
     wanted = {
-        "ring": (f32, (3, 7, 5), -1), "count": (i64, (3, 7), 0), "mmse": (f64, (3, 7), -1), "cdf": (f64, (3, 8), None),
-        "stats": (f64, (3, 5), 0), "counters": (i64, (3, 12), 0), "rng": (i64, (2,), None), "grid": (f64, (4, 8), None),
-        "params": (f64, (17,), None),
+        "ring": (f32, (3, 7, 5), -1), "count": (i64, (3, 7), 0), "previous_count": (i64, (3, 2, 7), 0),
+        "previous_cdf": (f64, (3, 8), None), "mmse": (f64, (3, 7), -1), "cdf": (f64, (3, 8), None),
+        "stats": (f64, (3, 6), 0), "counters": (i64, (3, 12), 0), "rng": (i64, (2,), None), "grid": (f64, (4, 8), None),
+        "params": (f64, (15,), None),
     }  # fmt: skip
     state = infonoise_ext.InfoNoise(groups=3, bins=7, capacity=5, min_count=2).state
     assert list(state._asdict()) == list(wanted) == list(LAYOUT)

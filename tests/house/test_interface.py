@@ -121,10 +121,10 @@ def test_type_checker_takes_what_is_documented_and_refuses_the_rest(tmp_path):
 
 def test_numbers_of_any_kind_are_taken():
     config = InfoNoiseConfig(
-        sigma_min=np.float32(0.5), bins=np.int64(8), warmup=torch.tensor(7), ema=torch.tensor(0.5), capacity=16.0
+        sigma_min=np.float32(0.5), bins=np.int64(8), warmup=torch.tensor(7), reach=torch.tensor(0.5), capacity=16.0
     )
-    assert (config.sigma_min, config.bins, config.warmup, config.ema, config.capacity) == (0.5, 8, 7, 0.5, 16)
-    assert [type(x) for x in (config.sigma_min, config.bins, config.warmup, config.ema)] == [float, int, int, float]
+    assert (config.sigma_min, config.bins, config.warmup, config.reach, config.capacity) == (0.5, 8, 7, 0.5, 16)
+    assert [type(x) for x in (config.sigma_min, config.bins, config.warmup, config.reach)] == [float, int, int, float]
     assert InfoNoiseConfig(pivot=np.float64(0.25)).pivot == 0.25
 
 
@@ -139,11 +139,11 @@ def test_numbers_of_any_kind_are_taken():
         ("bins", True, "an integer in"),
         ("capacity", "many", "an integer in \\[1, 2147483647\\]"),
         ("warmup", 0, "an integer in"),
-        ("min_count", 300, "an integer in \\[1, 256\\]"),
-        ("coverage", 0, "a finite number in \\(0, 1\\]"),
+        ("min_count", 16385, "an integer in \\[1, 16384\\]"),
+        ("reach", -1, "a finite number in \\[0, 100\\]"),
         ("floor", 1.0, "a finite number in \\[0, 1\\)"),
-        ("smooth", torch.ones(2), "a finite number in"),
-        ("signal", "energy", "one of 'entropy', 'rescaled', 'mmse', 'length'"),
+        ("reach", torch.ones(2), "a finite number in"),
+        ("signal", "energy", "one of 'learnable', 'entropy', 'rescaled', 'mmse', 'length'"),
         ("sampling", None, "one of 'iid', 'stratified'"),
         ("pivot", "onset", "Onset\\(\\), PowerLaw\\(\\), or a finite number of at least 0"),
         ("pivot", -0.5, "Onset\\(\\)"),

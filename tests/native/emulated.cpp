@@ -1,19 +1,12 @@
 // The CUDA ops on CPU arrays: csrc/cuda, but for what speaks to torch and CUDA, under the emulator.
-#include <pybind11/pybind11.h>
-
 #include "emulator.h"
 
-#include "cuda/launch.h"
-#include "cuda/loss_launch.h"
-
-namespace py = pybind11;
-using namespace infonoise;
-using namespace infonoise::cuda;
+#include "cuda/block.cuh"
 
 namespace {
 
 struct Host {  // launches in order; a new seed for every launch
-  Limits limits;
+  infonoise::cuda::Limits limits;
   unsigned seed;
   int launches = 0;
   std::vector<std::unique_ptr<int[]>> memory;
@@ -34,119 +27,11 @@ struct Host {  // launches in order; a new seed for every launch
   }
 };
 
-// Tensors come as (address, stride, kind), in the order of a schema's arguments.
-Column column(const py::handle& t) {
-  if (t.is_none()) return {nullptr, 1, kAbsent};
-  const auto parts = t.cast<py::tuple>();
-  return {reinterpret_cast<const void*>(parts[0].cast<uintptr_t>()), parts[1].cast<int64_t>(),
-          Kind(parts[2].cast<int>())};
-}
-
-template <class T>
-T* at(const py::handle& t) {
-  return static_cast<T*>(const_cast<void*>(column(t).data));
-}
-
-struct Sizes {
-  int64_t groups, capacity, batch, n;
-  int bins;
-  bool recomputed;
-};
-
-Rings rings_at(const Sizes& s, const py::handle& ring, const py::handle& count, const py::handle& counters) {
-  return {at<float>(ring), at<int64_t>(count), at<int64_t>(counters), s.groups, s.capacity};
-}
-
-using Op = void (*)(Host&, const Sizes&, const py::tuple&, float*, double*);
-
-void observe(Host& on, const Sizes& s, const py::tuple& a, float*, double*) {
-  launch_observe(on, rings_at(s, a[0], a[1], a[2]), {at<double>(a[3]), s.bins},
-                 {column(a[4]), column(a[5]), column(a[6]), column(a[7]), s.batch, s.recomputed});
-}
-
-void bin_stats(Host& on, const Sizes& s, const py::tuple& a, float*, double* moments) {
-  launch_bin_stats(on, rings_at(s, a[0], a[1], py::none()), s.bins, moments);
-}
-
-void refresh(Host& on, const Sizes& s, const py::tuple& a, float*, double*) {
-  launch_refresh(on, at<double>(a[0]), {at<double>(a[1]), at<double>(a[2]), at<double>(a[3])},
-                 {at<double>(a[5]), s.bins}, at<Params>(a[6]), at<int64_t>(a[4]), s.groups);
-}
-
-void sample(Host& on, const Sizes& s, const py::tuple& a, float* sigma, double*) {
-  launch_sample(on, at<double>(a[0]), {at<double>(a[2]), s.bins}, at<Params>(a[3]), at<int64_t>(a[1]), s.groups,
-                {sigma, s.n, column(a[5])});
-}
-
-void advance(Host& on, const Sizes& s, const py::tuple& a, float* sigma, double*) {
-  launch_advance(on, rings_at(s, a[0], a[1], a[5]), {at<double>(a[2]), at<double>(a[3]), at<double>(a[4])},
-                 {at<double>(a[7]), s.bins}, at<Params>(a[8]), at<int64_t>(a[6]),
-                 {column(a[9]), column(a[10]), column(a[11]), column(a[12]), s.batch, s.recomputed},
-                 {sigma, s.n, column(a[14])});
-}
-
-// Runs an op and returns how many kernels it launched.
-template <Op op>
-int run(const py::tuple& arguments, const py::dict& sizes, uintptr_t sigma, uintptr_t moments, unsigned seed,
-        int threads, int64_t one_launch, int64_t tile, int64_t tallies) {
-  Host on;
-  on.seed = seed;
-  on.limits.threads = threads;
-  on.limits.one_launch = one_launch;
-  on.limits.tile = tile;
-  on.limits.tallies = tallies;
-  on.limits.draw_blocks = 3;
-  const auto get = [&](const char* name) { return sizes[name].cast<int64_t>(); };
-  op(on, {get("groups"), get("capacity"), get("batch"), get("n"), int(get("bins")), get("recomputed") != 0}, arguments,
-     reinterpret_cast<float*>(sigma), reinterpret_cast<double*>(moments));
-  return on.launches;
-}
-
-struct Cut {  // how the loss's samples are cut, and under which schedule
-  unsigned seed;
-  int threads;
-  int64_t piece, pieces;
-
-  Host host() const {
-    Host on;
-    on.seed = seed;
-    on.limits.threads = threads;
-    on.limits.piece = piece;
-    on.limits.pieces = pieces;
-    return on;
-  }
-};
-
-Cut cut(const py::tuple& t) {
-  return {t[0].cast<unsigned>(), t[1].cast<int>(), t[2].cast<int64_t>(), t[3].cast<int64_t>()};
-}
-
-int denoising_error(const py::tuple& denoised, const py::tuple& target, const py::tuple& error, int64_t samples,
-                    int64_t size, const py::tuple& how) {
-  Host on = cut(how).host();
-  launch_denoising_error(on, pair_of(column(denoised), column(target), samples, size),
-                         {at<void>(error), column(error).kind == kFloat64});
-  return on.launches;
-}
-
-int denoising_error_backward(const py::tuple& grad, const py::tuple& denoised, const py::tuple& target,
-                             const py::tuple& out, int64_t samples, int64_t size, const py::tuple& how) {
-  Host on = cut(how).host();
-  void* gradient = at<void>(out);
-  launch_denoising_gradient(on, pair_of(column(denoised), column(target), samples, size, gradient), column(grad),
-                            gradient);
-  return on.launches;
-}
-
 }  // namespace
 
+#include "bindings.h"
+
 PYBIND11_MODULE(_emulated, m) {
-  m.def("plant", [](const std::string& bug) { emulator::awake = emulator::plant_of(bug.c_str()); });
-  m.def("observe_", &run<observe>);
-  m.def("bin_stats", &run<bin_stats>);
-  m.def("refresh_", &run<refresh>);
-  m.def("sample_", &run<sample>);
-  m.def("advance_", &run<advance>);
-  m.def("denoising_error", &denoising_error);
-  m.def("denoising_error_backward", &denoising_error_backward);
+  m.def("plant", [](const std::string& bug) { emulator::awake = planted::hash_of(bug.c_str()); });
+  bind_ops(m);
 }

@@ -18,21 +18,17 @@
 #include <string>
 #include <vector>
 
+#include "planted.h"
+
 #define __global__
 #define __device__
 #define __launch_bounds__(...)
 #define INX_SHARED(name) unsigned char* name = emulator::running->shared()
-#define PLANT(name, right, wrong) (emulator::awake == emulator::plant_of(#name) ? (wrong) : (right))
+#define PLANT(name, right, wrong) (emulator::awake == planted::hash_of(#name) ? (wrong) : (right))
 
 namespace emulator {
 
-// The planted bugs by the hash (FNV-1a) of their names, which costs the kernels nothing.
-constexpr uint64_t plant_of(const char* name) {
-  uint64_t hash = 0xCBF29CE484222325u;
-  for (; *name; ++name) hash = (hash ^ uint64_t(*name)) * 0x100000001B3u;
-  return hash;
-}
-inline uint64_t awake = plant_of("");
+inline uint64_t awake = planted::hash_of("");
 
 enum State { kReady, kAtBlockBarrier, kAtWarpBarrier, kDone };
 
@@ -72,6 +68,9 @@ class Launch {
     if (!error_.empty()) throw std::runtime_error(error_);
   }
 
+  bool any_offer() const {
+    return std::any_of(fibers_.begin(), fibers_.end(), [](const Fiber& fiber) { return fiber.offer != 0; });
+  }
   unsigned thread() const { return current_; }
   Fiber& me() { return fibers_[current_]; }
   Fiber& lane(unsigned lane) { return fibers_[current_ / 32 * 32 + lane]; }
@@ -239,6 +238,13 @@ auto meet(unsigned mask, T value, const Use& use) {
 #define gridDim (emulator::Index{emulator::running->blocks})
 
 inline void __syncthreads() { emulator::running->wait(emulator::kAtBlockBarrier); }
+inline int __syncthreads_or(int value) {
+  emulator::running->me().offer = value != 0;
+  __syncthreads();
+  const bool any = emulator::running->any_offer();
+  __syncthreads();
+  return any;
+}
 inline void __syncwarp(unsigned mask = 0xFFFFFFFFu) { emulator::running->wait(emulator::kAtWarpBarrier, mask); }
 inline int __popc(unsigned x) { return __builtin_popcount(x); }
 inline int __ffs(unsigned x) { return __builtin_ffs(int(x)); }

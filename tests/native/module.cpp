@@ -58,10 +58,8 @@ py::dict params_layout() {
   FIELD(warmup);
   FIELD(refresh_every);
   FIELD(min_count);
-  FIELD(coverage);
-  FIELD(ema);
-  FIELD(smooth);
   FIELD(floor);
+  FIELD(reach);
   FIELD(gate_power);
   FIELD(pivot_rule);
   FIELD(pivot_value);
@@ -79,11 +77,11 @@ py::dict enum_layout() {
   out["COUNTERS"] =
       std::vector<int>{kSteps,    kStatus,         kRefreshes,  kWaits,          kDegenerates,   kMasked,
                        kBadGroup, kNonfiniteSigma, kOutOfRange, kNonfiniteError, kNegativeError, kRecomputed};
-  out["STATS"] = std::vector<int>{kPivot, kCoverage, kDrift, kInformation, kKept};
+  out["STATS"] = std::vector<int>{kPivot, kKept, kVariance, kSharpness, kInformation, kDrift};
   out["GRID_ROWS"] = std::vector<int>{kEdges, kSigma, kWeight, kBound};
-  out["MOMENTS"] = std::vector<int>{kCount, kSum, kSquares};
+  out["MOMENTS"] = std::vector<int>{kCount, kRest, kLargest};
   out["PIVOT_RULES"] = std::vector<int>{kFixed, kOnset, kPowerLaw};
-  out["SIGNALS"] = std::vector<int>{kEntropy, kRescaled, kMmse, kLength};
+  out["SIGNALS"] = std::vector<int>{kLearnable, kEntropy, kRescaled, kMmse, kLength};
   out["STATUSES"] = std::vector<int>{kWarmup, kWaiting, kActive, kDegenerate};
   return out;
 }
@@ -110,5 +108,8 @@ PYBIND11_MODULE(_native, m) {
   m.attr("max_bins") = kMaxBins;
   m.attr("edge_tolerance") = kEdgeTolerance;
   m.attr("same_rate") = kSameRate;
+  m.attr("influence") = kInfluence;
+  m.attr("certain") = kCertain;
+  m.attr("narrowest") = kNarrowest;
   m.attr("tiny") = kTiny;
 }

@@ -55,8 +55,8 @@ def test_layouts_are_those_of_the_schemas(native):
     for name, order in native.enum_layout().items():
         assert order == list(range(len(getattr(schemas, name)))), name
     assert native.max_bins == config.MAX_BINS
-    constants = (schemas.EDGE_TOLERANCE, schemas.SAME_RATE, schemas.TINY)
-    assert (native.edge_tolerance, native.same_rate, native.tiny) == constants
+    for name in ("EDGE_TOLERANCE", "SAME_RATE", "INFLUENCE", "CERTAIN", "NARROWEST", "TINY"):
+        assert getattr(native, name.lower()) == getattr(schemas, name), name
 
 
 def test_exp_is_good_to_1e_11(native):
@@ -91,7 +91,7 @@ def test_words_meet_the_bin_and_sigma_of_the_reference(native, masses, words, wi
     edges = [float(np.float32(math.exp(low + width * k))) for k in range(len(cdf))]
     if edges[-1] > 1e38:
         return
-    params = schemas.Params._make(17 * [0.0])._replace(log_min=low, width=width)
+    params = schemas.Params._make(len(schemas.PARAMS) * [0.0])._replace(log_min=low, width=width)
     words = [0, 2**32 - 1, *words, *(min(word + 1, 2**32 - 1) for word in words)]
     for word, (k, sigma) in zip(words, native.draw_by_words(words, cdf, edges, width), strict=True):
         u = (word + 0.5) * 2.0**-32

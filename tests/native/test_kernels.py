@@ -9,7 +9,7 @@ from support import OPS, ROOT, assert_same_bits, call, copy_of, generator, make_
 from support.emulated import PLANTED, PLANTED_IN_LOSS, Emulated
 from support.parity import LIMITS, SEEDS, SIZES, Parity, batch_of, schedules
 
-from infonoise_ext.ops.schemas import COUNTERS
+from infonoise_ext.ops.schemas import COUNTERS, SIGNALS
 
 pytestmark = pytest.mark.slow  # builds the emulator
 
@@ -31,7 +31,7 @@ def test_launches(emulated, size, limits):
 def test_what_backward_computes_again_is_counted_and_not_recorded(emulated, groups, limits):
     g = generator(groups)
     expected = make_state(groups, bins=20, capacity=6)
-    ops = schedules(emulated, recomputed=True, **LIMITS[limits])
+    ops = schedules("emulated", emulated, recomputed=True, **LIMITS[limits])
     states = [copy_of(expected) for _ in ops]
     batch = batch_of(expected, 300, g)
     for op, state in zip(ops, states, strict=True):
@@ -45,7 +45,7 @@ def test_what_backward_computes_again_is_counted_and_not_recorded(emulated, grou
 
 def test_two_launch_paths_and_block_sizes_agree(emulated):
     """A batch of 700 in one block, in tiles, in tiles squeezed for want of scratch memory, by 2 to 16 warps."""
-    state = make_state(2, bins=40, capacity=7, warmup=1, refresh_every=1, coverage=0.3, min_count=1)
+    state = make_state(2, bins=40, capacity=7, warmup=1, refresh_every=1, min_count=1)
     batch = batch_of(state, 700, generator(9))
     results = []
     for options in (
@@ -74,7 +74,8 @@ def test_many_samples_of_one_table_are_the_cpus_bit_for_bit(emulated, width):
 
 def caught(op, seed):
     """Whether a step, strata or the flood of a bin, of whose last five losses the last tile holds four, go wrong."""
-    state = make_state(2, bins=12, capacity=5, warmup=1, refresh_every=1, coverage=0.1, min_count=1, signal=2)
+    signal = SIGNALS.index("mmse")
+    state = make_state(2, bins=12, capacity=5, warmup=1, refresh_every=1, min_count=20, signal=signal)
     run, batch = Parity([op], state), batch_of(state, 260, generator(seed))
     try:
         run("advance_", *batch, 260, torch.arange(260) % 2)

@@ -12,6 +12,7 @@ from support import (
     BACKENDS,
     DEVICE,
     FLOATS,
+    MUTABLE,
     OPS,
     assert_same_bits,
     assert_same_sigma,
@@ -24,9 +25,10 @@ from support import (
 )
 from support.parity import LARGE, MOST, SIZES, Parity, batch_of, group_of, over, rough_moments
 
-from infonoise_ext.ops.schemas import COUNTERS, SIGNALS
+from infonoise_ext.ops.schemas import COUNTERS, SIGNALS, STATS
+from infonoise_ext.state.config import MAX_BINS
 
-# numpy's, for the logarithm of a pivot of 0 and the mean of a sum of 1e308, both of which are meant
+# numpy's, for the logarithm of a pivot of 0, which is meant
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton.runtime.interpreter")
 PIVOTS = {0: 0.1, 1: 0.002, 2: 0.1}
 """A value for each rule."""
@@ -99,49 +101,114 @@ GATES = [(0, 0.0), (0, 0.3), (1, 0.002), (1, 0.2), (2, 0.02), (2, 0.5)]
 
 
 @over(
-    "rounds signal pivot smooth empty",
-    [*product([3], [0], GATES, (0, 0.4, 2.5), (0, 0.3)), *product([3], (1, 2, 3), GATES[::3], (0, 2.5), (0, 0.3))],
-    [*product([1], range(4), GATES[1::2], (0, 2.5), (0, 0.3)), *product([2], [0], GATES[::2], (0, 0.4), (0, 0.3))],
+    "rounds signal pivot min_count empty",
+    list(product([2], range(len(SIGNALS)), GATES, (1, 300), (0, 0.3))),
+    [*product([1], range(len(SIGNALS)), GATES[1::3], (1, 300), [0.3]), *product([2], [0], GATES[::2], [2000], [0])],
 )
-def test_refresh(ways, rounds, signal, pivot, smooth, empty):
-    """On a profile that falls in places, on a rising one with flat stretches, and where nothing is measured."""
+def test_refresh(ways, rounds, signal, pivot, min_count, empty):
+    """On a profile that falls in places, on a rising one with flat stretches, and where nothing is known."""
     rule, value = pivot
-    options = {"pivot_rule": rule, "pivot_value": value, "smooth": smooth, "signal": signal, "coverage": 0.4}
-    state, g = make_state(3, bins=27, seed=int(10 * smooth) + rule, **options), generator(int(100 * value) + 7)
+    options = {"pivot_rule": rule, "pivot_value": value, "min_count": min_count, "signal": signal}
+    state, g = make_state(3, bins=27, seed=min_count + rule, **options), generator(int(100 * value) + 7)
     state["grid"][3, 5:12] = 1e-3
+    state["count"].copy_(torch.randint(0, 99, (3, 27), generator=g))
     run = Parity(ways, state)
     for _ in range(rounds):
         rough = rough_moments(state, g, empty)
         flat = rough.clone()
-        flat[..., 1] = flat[..., 0] * (state["grid"][1, :-1] * 3).round().clamp(min=0.5)
+        flat[..., 2] = (state["grid"][1, :-1] * 3).round().clamp(min=0.5) * (flat[..., 0] > 0)
+        flat[..., 1] = flat[..., 2] * (flat[..., 0] - 1).clamp(min=0)
         for moments in (rough, flat):
             run("refresh_", moments)
     run("refresh_", 0 * rough)
     assert (counter(run.expected, "refreshes") > 0).all()
-    assert (counter(run.expected, "waits") > 0).all()
+    assert (counter(run.expected, "waits") == 1).all()
+    assert torch.equal(run.expected["previous_count"], state["count"].cpu().unsqueeze(1).expand(3, 2, 27))
+    assert torch.equal(run.expected["previous_cdf"], run.expected["cdf"])
 
 
-@over(
-    "case rule signal",
-    list(product(["nothing", "zeros", "zeros in places", "huge", "one bin", "too few"], PIVOTS, range(len(SIGNALS)))),
-)
+HUGE = 3.4e38
+"""About the largest loss of float32."""
+EXTREMES = {  # losses of a bin, each but the largest, the largest; of which bins; min_count; what comes of it
+    "nothing": (0, 0, 0, slice(None), 1, "waits"),
+    "too few": (3, 1.0, 1.0, slice(None), 32 * 3 + 1, "waits"),
+    "just enough": (3, 1.0, 1.0, slice(None), 32 * 3, "refreshes"),
+    "endless": (3, 1.0, 1.0, slice(None), math.inf, "waits"),
+    "zeros": (10, 0.0, 0.0, slice(None), 3, "degenerates"),
+    "zeros in places": (9, 0.0, 0.0, slice(3, None, 4), 3, "degenerates"),
+    "one that is not zero": (10, 0.0, 1.0, slice(None), 3, "degenerates"),
+    "one loss": (1, 0.0, 0.2, slice(9, 10), 1, "refreshes"),
+    "one bin": (20, 0.2, 0.4, slice(9, 10), 20, "refreshes"),
+    "the lowest bin": (20, 1e-5, 2e-5, slice(0, 1), 1, "refreshes"),
+    "the highest bin": (20, 0.2, 0.4, slice(31, 32), 1, "refreshes"),
+    "tiny": (10, 1e-38, 1e-38, slice(None), 3, "refreshes"),
+    "one huge": (10, 0.1, HUGE, slice(None), 3, "refreshes"),
+}
+
+
+@over("case rule signal", list(product(EXTREMES, PIVOTS, range(len(SIGNALS)))))
 def test_refresh_of_extreme_moments(ways, case, rule, signal):
-    """A bin that is unmeasured between two of no error is filled with none, not with the logarithm's floor."""
-    coverage = {"one bin": 0.001, "zeros in places": 0.01}.get(case, 0.6)
-    state = make_state(pivot_rule=rule, pivot_value=[0.2, 0.002, 0.1][rule], coverage=coverage, signal=signal)
+    number, each, largest, bins, min_count, wanted = EXTREMES[case]
+    value = [0.2, 0.002, 0.1][rule]
+    state = make_state(pivot_rule=rule, pivot_value=value, min_count=min_count, signal=signal)
     moments = torch.zeros(1, 32, 3, dtype=torch.float64)
-    if case == "one bin":
-        moments[0, 9] = torch.tensor([20.0, 4.0, 1.0])
-    elif case == "zeros in places":
-        moments[0, 3::4, 0] = 9
-    elif case != "nothing":
-        moments[..., 0] = 2 if case == "too few" else 10
-        moments[..., 1] = 1e308 if case == "huge" else 0
+    moments[0, bins] = torch.tensor([number, max(number - 1, 0) * each, largest], dtype=torch.float64)
     run = Parity(ways, state)
     run("refresh_", moments.to(DEVICE))
     assert torch.isfinite(run.expected["cdf"]).all()
-    assert (case == "one bin") != torch.equal(run.expected["cdf"], state["cdf"].cpu())
-    assert int(counter(run.expected, "degenerates")) == (case in ("zeros", "zeros in places", "huge"))
+    assert int(counter(run.expected, wanted)) == 1
+    assert (wanted == "refreshes") != torch.equal(run.expected["cdf"], state["cdf"].cpu())
+
+
+def gaussian_moments(state, variance, number):
+    """Those of losses that are all the mmse of Gaussian data: float64 [G, K, 3]."""
+    square = state["grid"][1, :-1].square()
+    mmse = variance * square / (variance + square)
+    moments = torch.stack((torch.full_like(mmse, number), (number - 1) * mmse, mmse), -1)
+    return moments.expand(len(state["cdf"]), -1, -1).clone(), mmse
+
+
+@over("bins min_count", list(product((1, 2, 32, 100), (1, 40))))
+def test_bins_without_losses_of_gaussian_data_get_their_exact_mmse(ways, bins, min_count):
+    """Whichever are empty: losses are pooled relative to Gaussian data, of which all bins then have the same."""
+    state = make_state(2, bins=bins, min_count=min_count)
+    moments, mmse = gaussian_moments(state, 0.49, 40)
+    empty = torch.rand(2, bins, generator=generator(bins)) < 0.7
+    empty[:, -1] = False  # which alone tells the variance
+    moments[empty.to(DEVICE)] = 0
+    run = Parity(ways, state)
+    run("refresh_", moments)
+    torch.testing.assert_close(run.expected["mmse"], mmse.cpu().expand(2, bins), rtol=1e-12, atol=0)
+    variance = run.expected["stats"][:, STATS.index("variance")]
+    torch.testing.assert_close(variance, torch.full_like(variance, 0.49), rtol=1e-11, atol=0)
+
+
+@over("huge place", list(product((1e3, HUGE), (0, 13, 31))))
+def test_one_loss_adds_no_more_than_a_sixteenth(ways, huge, place):
+    """Whatever it is and wherever; other bins have no more than it allows them, which is none above it."""
+    state = make_state(capacity=64, min_count=64)
+    moments, mmse = gaussian_moments(state, 0.49, 64)
+    moments[:, place, 2] = huge
+    run = Parity(ways, state)
+    run("refresh_", moments)
+    ratio = run.expected["mmse"][0] / mmse.cpu()
+    assert float(ratio.max()) < 1 + 1 / 16 + 1e-9
+    assert place == 31 or float((ratio[place + 1 :] - 1).abs().max()) < 1e-9
+    assert place == 0 or float((ratio[:place] - 1).abs().max()) < 1e-9
+
+
+@over("signal", [(i,) for i in range(len(SIGNALS))])
+def test_groups_refresh_each_for_itself(ways, signal):
+    """One without losses beside full ones, which get the table that they would get alone."""
+    state = make_state(3, min_count=100, signal=signal)
+    moments = rough_moments(state, generator(3), 0.1)
+    moments[1] = 0
+    run, alone = Parity(ways, state), Parity(ways, {n: x[2:] if n in MUTABLE[:-1] else x for n, x in state.items()})
+    run("refresh_", moments)
+    alone("refresh_", moments[2:])
+    assert counter(run.expected, "waits").tolist() == [0, 1, 0]
+    assert torch.equal(run.expected["cdf"][1], state["cdf"][1].cpu())
+    assert torch.equal(run.expected["cdf"][2:], alone.expected["cdf"])
 
 
 @over(
@@ -181,12 +248,13 @@ def test_strata_of_many_groups_some_empty(ways, size):
 @over("size groups", list(product((*SIZES, *LARGE), (1, 3))))
 def test_advance(ways, size, groups):
     """Four steps, refreshes at the second and the fourth; the batches drawn differ in size from the recorded."""
-    often = {"warmup": 2, "refresh_every": 2, "coverage": 0.3, "min_count": 1, "smooth": 1}
+    often = {"warmup": 2, "refresh_every": 2, "min_count": 1}
     run, g = Parity(ways, make_state(groups, bins=24, capacity=9, **often), oracle_of(size)), generator(size + groups)
     for n in (size, 0, 5, 130):
         owner = group_of(run.states[0], n, g) if n % 2 else None
         run("advance_", *batch_of(run.states[0], size, g), n, owner)
-    assert (counter(run.expected, "refreshes") + counter(run.expected, "waits") == 2).all()
+    outcomes = [counter(run.expected, name) for name in ("refreshes", "waits", "degenerates")]
+    assert (sum(outcomes) == 2).all()
     if size > 200:
         assert (counter(run.expected, "refreshes") == 2).all()
 
@@ -194,8 +262,8 @@ def test_advance(ways, size, groups):
 @over("groups rule", list(product((1, 3), PIVOTS)), [(1, 0), (3, 1), (1, 2)])
 def test_advance_over_a_run(ways, groups, rule):
     """Forty steps: the sampled sigmas feed the next step, so a slip anywhere would spread."""
-    signal = 3 * (groups > 1)
-    state = make_state(groups, pivot_rule=rule, pivot_value=PIVOTS[rule], seed=rule + 5, ema=0.7, signal=signal)
+    signal = rule + 2 * (groups > 1)
+    state = make_state(groups, pivot_rule=rule, pivot_value=PIVOTS[rule], seed=rule + 5, signal=signal)
     run, g = Parity(ways, state), generator(rule)
     sigma, _ = random_batch(state, 60, g)
     for _ in range(40):
@@ -206,27 +274,36 @@ def test_advance_over_a_run(ways, groups, rule):
     assert (counter(run.expected, "refreshes") >= 2).all()
 
 
-@over(
-    "bins capacity rule",
-    [*product((1, 2), (4,), (1, 2)), (2, 1, 1), (513, 256, 1), (513, 4, 2), (4096, 4, 1), (4096, 2, 2)],
-)
-def test_advance_of_any_number_of_bins(backend, ways, bins, capacity, rule):
+BINS = [*product((1, 2), (4,), (1, 2)), (2, 1, 1), (513, 256, 1), (513, 4, 2)]
+"""Numbers of bins, capacities and rules."""
+
+
+def advance_twice(backend, ways, bins, capacity, rule):
     """Against another quick backend: the reference's loops are quadratic in the bins."""
-    options = {"warmup": 1, "refresh_every": 1, "min_count": 1, "coverage": 0.05, "smooth": 1}
-    state = make_state(
-        bins=bins, capacity=capacity, pivot_rule=rule, pivot_value=PIVOTS[rule], signal=3 * (rule == 2), **options
-    )
-    few = ways[::4] if bins == 4096 else ways  # of an emulator's, one for each limit
-    run = Parity(few, state, "eager" if backend == "compiled" else "compiled")
+    often = {"warmup": 1, "refresh_every": 1, "min_count": min(40, bins * capacity) if rule == 2 else 1}
+    signal = SIGNALS.index("length" if rule == 2 else "learnable")
+    state = make_state(bins=bins, capacity=capacity, pivot_rule=rule, pivot_value=PIVOTS[rule], signal=signal, **often)
+    run = Parity(ways, state, "eager" if backend == "compiled" else "compiled")
     for seed in (1, 2):
         run("advance_", *batch_of(state, 5000, generator(seed)), 100, None)
     assert int(counter(run.expected, "refreshes")) == 2
 
 
+@over("bins capacity rule", BINS)
+def test_advance_of_any_number_of_bins(backend, ways, bins, capacity, rule):
+    advance_twice(backend, ways, bins, capacity, rule)
+
+
+@pytest.mark.slow
+@over("capacity rule", [(4, 1), (2, 2)])
+def test_advance_of_the_most_bins(backend, ways, capacity, rule):
+    advance_twice(backend, ways[::4], MAX_BINS, capacity, rule)  # of an emulator's ways, one for each limit
+
+
 @over("", [()])
 def test_advance_samples_before_it_refreshes(ways):
     """A table that becomes due serves from the next call."""
-    state = make_state(warmup=1, refresh_every=1, coverage=0.01)
+    state = make_state(warmup=1, refresh_every=1)
     run = Parity(ways, state)
     drawn = run("advance_", *random_batch(state, 500, generator(4), spoiled=False), None, None, 64, None)
     assert not torch.equal(run.expected["cdf"], state["cdf"].cpu())

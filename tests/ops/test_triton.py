@@ -62,7 +62,7 @@ def test_sample_by_many_programs_in_any_order(many_programs, program_order):
 @pytest.mark.parametrize(("batch", "n"), [(120, 0), (0, 120), (3, 120), (130, 130)])
 @pytest.mark.parametrize(("groups", "rule"), [(1, 0), (2, 1), (3, 2)])
 def test_advance_by_many_programs(batch, n, groups, rule, many_programs):
-    often = {"warmup": 2, "refresh_every": 1, "coverage": 0.01, "min_count": 1, "ema": 0.7}
+    often = {"warmup": 2, "refresh_every": 1, "min_count": 1}
     state = make_state(groups, pivot_rule=rule, pivot_value=[0.1, 0.002, 0.1][rule], **often)
     run, g = Parity([TRITON], state), generator(batch)
     sigma, error = random_batch(state, batch, g)
@@ -103,7 +103,7 @@ def test_an_ordinary_op_is_one_launch(name, launches):
 )
 @pytest.mark.parametrize("due", [False, True])
 def test_launches_of_advance_do_not_depend_on_what_is_due(groups, size, wanted, due, launches, many_programs):
-    state = make_state(groups, warmup=1 if due else 9, coverage=0.01, min_count=1)
+    state = make_state(groups, warmup=1 if due else 9, min_count=1)
     sigma, error = random_batch(state, size, generator(1))
     call(TRITON, "advance_", state, sigma, error, None, None, size, None)
     assert launches == wanted
@@ -112,7 +112,7 @@ def test_launches_of_advance_do_not_depend_on_what_is_due(groups, size, wanted, 
 
 def test_the_object_on_triton_compiles_whole_and_matches_the_default():
     torch._dynamo.reset()
-    options = {"seed": 1, "warmup": 3, "refresh_every": 2, "bins": 40, "min_count": 1, "coverage": 0.1}
+    options = {"seed": 1, "warmup": 3, "refresh_every": 2, "bins": 40, "min_count": 1}
     schedule, plain = inx.InfoNoise(backend="triton", **options), inx.InfoNoise(**options)
     counter = CompileCounterWithBackend("aot_eager")
     fast = torch.compile(lambda s, x: s.advance(x, x.square()), backend=counter, fullgraph=True)

@@ -10,7 +10,7 @@ from support.runs import fed
 
 import infonoise_ext as inx
 from infonoise_ext import oracle
-from infonoise_ext.ops.schemas import SIGNALS
+from infonoise_ext.ops.schemas import CURVES
 
 QUICK = {
     "gaussian": oracle.Gaussian(5, 0.7),
@@ -159,7 +159,7 @@ def test_monte_carlo_repeats_itself_and_heeds_its_seed():
     assert first.mmse(1.0) != other.mmse(1.0)
 
 
-@pytest.mark.parametrize("signal", SIGNALS)
+@pytest.mark.parametrize("signal", CURVES)
 @over({name: QUICK[name] for name in ("gaussian", "uneven points", "two modes", "line")})
 def test_source_of_an_information_grid(model, signal):
     """Steps of equal information by the oracle's own entropy and mmse, else by quadrature of their densities.
@@ -200,7 +200,7 @@ def learned(model, sigma_min, sigma_max, factor=1.0, **options):
         return factor * (x0 - model.denoise(y, sigma)).square().sum(1)
 
     ends = {"sigma_min": sigma_min, "sigma_max": sigma_max}
-    return fed(error, 60_000, bins=24, ema=1.0, min_count=100, **ends, **options).profile()
+    return fed(error, 60_000, bins=24, min_count=100, **ends, **options).profile()
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ from infonoise_ext.ops.schemas import COUNTERS, PARAMS, STATS, Params
 
 ROOT = Path(__file__).parents[2]
 """Of the repository."""
-MUTABLE = ("ring", "count", "mmse", "cdf", "stats", "counters", "rng")
+MUTABLE = ("ring", "count", "previous_count", "previous_cdf", "mmse", "cdf", "stats", "counters", "rng")
 ADVANCE = (*MUTABLE, "grid", "params")
+REFRESH = (*MUTABLE[1:-1], "grid", "params")
 DEVICE = os.environ.get("INFONOISE_TEST_DEVICE", "cpu")
 """Where the tests' states and inputs live; their numbers come from CPU generators on every device."""
 
@@ -44,8 +45,8 @@ def make_state(groups=1, bins=32, capacity=8, low=0.01, high=50.0, seed=1, devic
     grid[2, :-1] = torch.rand(bins, generator=g, dtype=torch.float64) + 0.5
     grid[3, :-1] = math.inf
     named = dict.fromkeys(PARAMS, 0.0) | {
-        "log_min": math.log(low), "width": width, "warmup": 4, "refresh_every": 3, "min_count": 3, "coverage": 0.6,
-        "ema": 0.9, "floor": 0.05, "gate_power": 3, "pivot_rule": 1, "pivot_value": 0.002, "pivot_span": 1, "world": 1,
+        "log_min": math.log(low), "width": width, "warmup": 4, "refresh_every": 3, "min_count": 3, "floor": 0.05,
+        "reach": 0.6, "gate_power": 3, "pivot_rule": 1, "pivot_value": 0.002, "pivot_span": 1, "world": 1,
     } | params  # fmt: skip
     mass = torch.rand(groups, bins, generator=g, dtype=torch.float64) + 0.1
     cdf = torch.cat((torch.zeros(groups, 1, dtype=torch.float64), mass.cumsum(-1) / mass.sum(-1, keepdim=True)), -1)
@@ -53,6 +54,8 @@ def make_state(groups=1, bins=32, capacity=8, low=0.01, high=50.0, seed=1, devic
     state = {
         "ring": torch.zeros(groups, bins, capacity),
         "count": torch.zeros(groups, bins, dtype=torch.int64),
+        "previous_count": torch.zeros(groups, 2, bins, dtype=torch.int64),
+        "previous_cdf": cdf.clone(),
         "mmse": torch.full((groups, bins), -1.0, dtype=torch.float64),
         "cdf": cdf,
         "stats": torch.zeros(groups, len(STATS), dtype=torch.float64),
@@ -121,9 +124,10 @@ def assert_same_bits(one, other):
 
 def assert_same_state(state, expected):
     """Integers and rings exactly, the cdf to 1e-12 relative, other statistics to 1e-9."""
-    for name in ("ring", "count", "counters", "rng"):
+    for name in ("ring", "count", "previous_count", "counters", "rng"):
         assert torch.equal(state[name], expected[name]), name
     torch.testing.assert_close(state["cdf"], expected["cdf"], rtol=1e-12, atol=0)
+    torch.testing.assert_close(state["previous_cdf"], expected["previous_cdf"], rtol=1e-12, atol=0)
     torch.testing.assert_close(state["mmse"], expected["mmse"], rtol=1e-12, atol=0)
     torch.testing.assert_close(state["stats"], expected["stats"], rtol=1e-9, atol=1e-13)
 

@@ -4,12 +4,12 @@ import torch
 
 from infonoise_ext.ops.schemas import SIGNALS
 
-from . import ADVANCE, copy_of, generator, make_state, random_batch, take
+from . import ADVANCE, REFRESH, copy_of, generator, make_state, random_batch, take
 
 ROWS = {
     "observe_": lambda i: [*i.take("ring", "count", "counters", "grid"), *i.batch],
     "bin_stats": lambda i: i.take("ring", "count"),
-    "refresh_": lambda i: [i.moments, *i.take("mmse", "cdf", "stats", "counters", "grid", "params")],
+    "refresh_": lambda i: [i.moments, *i.take(*REFRESH)],
     "sample_": lambda i: [*i.take("cdf", "rng", "grid", "params"), i.size, i.group],
     "advance_": lambda i: [*i.take(*ADVANCE), *i.batch, i.size, i.group],
     "denoising_error": lambda i: [*i.images],
@@ -23,7 +23,7 @@ class Inputs:
 
     def __init__(self, size, groups):
         g = generator(size + groups)
-        often = {"warmup": 1, "refresh_every": 1, "coverage": 0.05, "signal": SIGNALS.index("length")}
+        often = {"warmup": 1, "refresh_every": 1, "signal": SIGNALS.index("length")}
         self.size, self.state = size, make_state(groups, capacity=16, device="cpu", **often)
         sigma, error = random_batch(self.state, size, g)
         self.group = torch.randint(0, groups, (size,), generator=g) if groups > 1 else None

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import torch
@@ -31,6 +32,22 @@ def cmake(folder, targets, *options, **environment):
 def cuda_library():
     """Path of a `_C.abi3.so` with CUDA ops for sm_90, built on first use."""
     return cmake("cuda-test", ["_C"], "-DINFONOISE_CUDA=ON", CUDAARCHS="90-real") / "_C.abi3.so"
+
+
+def ptx(*sources, planted=False):
+    """What nvcc compiles of sources for sm_90 with the library's options, as texts; with bugs that a test can wake."""
+    include = ("-include", str(ROOT / "tests" / "native" / "planted.h")) if planted else ()
+    command = [
+        "nvcc", "--ptx", "-arch=compute_90", "-std=c++17", "-O3", "-fmad=false", "-lineinfo", "-DUSE_CUDA",
+        "-DTORCH_TARGET_VERSION=0x020a000000000000ULL", f"-I{ROOT / 'csrc'}",
+        "-isystem", str(Path(torch.__file__).parent / "include"), *include,
+    ]  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        outputs = [Path(folder) / f"{i}.ptx" for i in range(len(sources))]
+        pairs = zip(sources, outputs, strict=True)
+        running = [subprocess.Popen([*command, ROOT / source, "-o", output]) for source, output in pairs]
+        assert [process.wait() for process in running] == [0] * len(running)
+        return [output.read_text() for output in outputs]
 
 
 def assert_names_no_folder(library, *folders):

@@ -12,7 +12,7 @@ KINDS = {
 }  # fmt: skip
 PLANTED = (
     "missing_barrier", "missing_warp_barrier", "divergent_barrier", "missing_lane", "tile_edge", "strip_edge",
-    "skipped_tile", "missing_signal_barrier", "early_offset", "missing_sums_barrier",
+    "skipped_tile", "missing_pool_barrier", "missing_signal_barrier", "early_offset", "missing_sums_barrier",
 )  # fmt: skip
 PLANTED_IN_LOSS = ("missing_team_barrier", "piece_edge", "pack_edge", "fold_edge", "zero_scale")
 """Bugs by name: each a `PLANT(name, right, wrong)` in the C++ sources, asleep until `plant(name)`."""
@@ -36,6 +36,11 @@ class Emulated:
         self.cut = (seed, threads, *cut)
         self.launches = 0
 
+    column = staticmethod(as_column)
+
+    def launch(self, name, *args):
+        return getattr(self.module, name)(*args)
+
     def __getattr__(self, name):
         def run(*args):
             named = dict(zip(inspect.signature(getattr(reference, name)).parameters, args, strict=True))
@@ -51,10 +56,9 @@ class Emulated:
                 sizes["batch"] = len(named["sigma"])
             sigma = torch.full((sizes["n"],), torch.nan)
             moments = torch.full((sizes["groups"], sizes["bins"], 3), torch.nan, dtype=torch.float64)
-            columns = tuple(map(as_column, args))
-            self.launches = getattr(self.module, name)(
-                columns, sizes, sigma.data_ptr(), moments.data_ptr(), *self.options
-            )
+            columns = tuple(map(self.column, args))
+            places = (self.column(sigma)[0], self.column(moments)[0])
+            self.launches = self.launch(name, columns, sizes, *places, *self.options)
             return moments if name == "bin_stats" else sigma
 
         return run
@@ -73,4 +77,4 @@ class Emulated:
     def _cut(self, name, *tensors):
         out = tensors[-1]
         samples, size = len(tensors[0]), tensors[-2][0].numel() if len(out) else 1
-        self.launches = getattr(self.module, name)(*map(as_column, tensors), samples, size, self.cut)
+        self.launches = self.launch(name, *map(self.column, tensors), samples, size, self.cut)

@@ -51,6 +51,28 @@ def slope(f, sigma):
     return (f(sigma * math.exp(step)) - f(sigma * math.exp(-step))) / (2 * step)
 
 
+def learnable_density(sigma, mmse, variance, weight=1.0, reach=0.6):
+    """What "learnable" draws per unit log sigma, on a fine even grid of log sigma; and the window's power.
+
+    The formula in one place, in terms of integrals, with nothing of the package.
+    """
+    sigma, mmse = np.asarray(sigma), np.asarray(mmse)
+    gaussian = variance / (variance + sigma**2)
+    r, s = np.minimum(mmse / sigma**2, gaussian), np.log(sigma)
+    window = r * (1 - r) * gaussian * (1 - gaussian)
+    mean = np.average(s, weights=window)
+    spread = np.average((s - mean) ** 2, weights=window)
+    power = max(0.5, min((1 + (reach**2 / spread) ** 4) / 2, spread / 0.25**2))
+    density = (window / window.max()) ** power * np.sqrt((1 / sigma**2 + 1 / variance) / weight)
+    return density / np.trapezoid(density, s), power
+
+
+def cumulated(density, sigma):
+    """Its integral from the lowest sigma, as a share of the whole."""
+    steps = np.diff(np.log(sigma)) * (density[1:] + density[:-1]) / 2
+    return np.concatenate(([0.0], np.cumsum(steps) / np.sum(steps)))
+
+
 def exact_parts(model, like):
     """Profiles of one coordinate along the modes' means and of all others."""
     shrink = like.sigma.square() / (model.std**2 + like.sigma.square())

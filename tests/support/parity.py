@@ -18,8 +18,9 @@ from . import (
     random_batch,
 )
 from .emulated import Emulated
+from .interpreted import Interpreted
 
-SLOW = ("triton", "emulated") if DEVICE == "cpu" else ()
+SLOW = ("triton", "emulated", "interpreted") if DEVICE == "cpu" else ()
 """Backends that run in an interpreter or an emulator here, and so take fewer cases."""
 SEEDS = (0, 1, 2, 3)
 LIMITS = {"one launch": {}, "three launches": {"one_launch": 200, "tile": 128}}
@@ -30,8 +31,10 @@ LARGE = () if DEVICE == "cpu" else (4096, 2**16, 2**16 + 1, 2**20)
 MOST = (2**23 + 3,) if LARGE else ()
 
 
-def schedules(module, **options):
-    """The emulated ops under four schedules."""
+def schedules(backend, module, **options):
+    """The emulated ops under four schedules; the interpreted under two, as it finds races under any."""
+    if backend == "interpreted":
+        return [Interpreted(module, seed, **options) for seed in SEEDS[::2]]
     return [Emulated(module, seed, **options) for seed in SEEDS]
 
 
@@ -86,13 +89,16 @@ def group_of(state, n, g):
 
 
 def rough_moments(state, g, empty):
-    """Moments of a bumpy profile in which a share of the bins holds too few losses."""
+    """Moments of a bumpy profile in which a share of the bins holds no loss, and others one that is huge."""
     sigma = state["grid"][1, :-1].cpu()
-    bumps = 0.5 + torch.rand(len(state["cdf"]), len(sigma), generator=g, dtype=torch.float64)
+    shape = len(state["cdf"]), len(sigma)
+    bumps = 0.5 + torch.rand(shape, generator=g, dtype=torch.float64)
     mean = sigma.square() / (1 + sigma.square()) * bumps
-    count = torch.randint(3, 200, mean.shape, generator=g).double()
-    count[torch.rand(mean.shape, generator=g) < empty] = 1
-    return torch.stack((count, count * mean, count * mean.square() * 2), -1).to(state["cdf"].device)
+    count = torch.randint(1, 200, shape, generator=g).double()
+    largest = mean * 10 ** (4 * torch.rand(shape, generator=g, dtype=torch.float64) ** 4)
+    moments = torch.stack((count, (count - 1) * mean, largest), -1)
+    moments[torch.rand(shape, generator=g) < empty] = 0
+    return moments.to(state["cdf"].device)
 
 
 def pair_of(shape, denoised=torch.float32, target=torch.float32, seed=0):

@@ -1,6 +1,7 @@
 """What the processes of test_distributed.py run: each function is one scenario, on every rank."""
 
 import fcntl
+import pickle
 import traceback
 import warnings
 from datetime import timedelta
@@ -19,6 +20,8 @@ from support import generator, state_of
 from support.runs import gaussian_mmse
 
 TIMEOUT = timedelta(seconds=200)
+EARLY = []
+"""A schedule of each process, made before it knew the others."""
 PLACE = [PARAMS.index(name) for name in ("rank", "world")]
 
 
@@ -34,6 +37,7 @@ def launch(world, folder, names):
 
 def _process(rank, world, folder, names):
     torch.set_num_threads(1)
+    EARLY.append(inx.InfoNoise(seed=5))
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world, timeout=TIMEOUT)
     for name in names:
         try:
@@ -97,6 +101,14 @@ def union(rank, folder):
         schedule.observe(*batch_of(rank, step))
         schedule.step()
     return state_of(schedule)
+
+
+def late(rank, folder):
+    """What a schedule draws that was made before the group, and one that was pickled by every rank alike."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        copied = pickle.loads(pickle.dumps(shared(seed=6)))
+        return {"early": EARLY[0].sample(1000), "pickled": copied.sample(1000), "group": copied.process_group}
 
 
 def draws(rank, folder):

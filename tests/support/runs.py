@@ -23,6 +23,43 @@ def train(schedule, steps, batch=128, mmse=gaussian_mmse, seed=0, sigma=None):
     return sigma
 
 
+def gaussian_losses(std=0.5, dim=64):
+    """Mean squared errors of the exact denoiser of Gaussian data: the posterior's variance times chi^2 / d."""
+
+    def losses(sigma, generator):
+        chi2 = torch.randn(len(sigma), dim, generator=generator, dtype=torch.float64).square().mean(1)
+        return gaussian_mmse(sigma.double(), std) * chi2
+
+    return losses
+
+
+def code_losses(size=1.0, letters=16, classes=4):
+    """Those of one-hot codes of independent letters, whose posterior mean is a softmax."""
+
+    def losses(sigma, generator):
+        label = torch.randint(0, classes, (len(sigma), letters), generator=generator)
+        x0 = size * torch.nn.functional.one_hot(label, classes).double()
+        s = sigma.double().view(-1, 1, 1)
+        y = x0 + s * torch.randn(x0.shape, generator=generator, dtype=torch.float64)
+        return (size * torch.softmax(size * y / s.square(), -1) - x0).square().mean((1, 2))
+
+    return losses
+
+
+def trained_on(losses, samples, batch, seed=1, **options):
+    """A schedule after a loop over losses of an exact denoiser."""
+    schedule, g = inx.InfoNoise(seed=seed, **options), generator(seed)
+    sigma = schedule.sample(batch)
+    for _ in range(samples // batch):
+        sigma = schedule.advance(sigma, losses(sigma, g))
+    return schedule
+
+
+def variation(one, other):
+    """Total variation between the tables of two schedules."""
+    return float((one.state.cdf.diff() - other.state.cdf.diff()).abs().sum() / 2)
+
+
 def fed(mmse, samples=400_000, noise=0.0, **options):
     """A schedule refreshed once from losses at levels drawn from its own prior."""
     schedule = inx.InfoNoise(seed=3, capacity=4096, prior=inx.LogUniform(), **options)
@@ -32,7 +69,7 @@ def fed(mmse, samples=400_000, noise=0.0, **options):
         error = error * (1 + noise * torch.randn(samples, generator=generator(1), dtype=torch.float64))
     schedule.observe(sigma, error)
     schedule.refresh()
-    assert schedule.status == "active"
+    assert schedule.summary()["refreshes"] == 1
     return schedule
 
 

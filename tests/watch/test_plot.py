@@ -13,7 +13,7 @@ def test_schedule_figure_draws_what_the_profile_holds(tmp_path):
     figure.savefig(tmp_path / "schedule.png")
     assert (tmp_path / "schedule.png").stat().st_size > 20_000
     labels = [text.get_text() for axes in figure.axes if axes.get_legend() for text in axes.get_legend().get_texts()]
-    assert set(labels) >= {"sampled density", "prior", "allocation φ, entropy"}
+    assert set(labels) >= {"sampled density", "prior", "allocation φ, learnable"}
     drawn = [patch.get_data().values for axes in figure.axes for patch in axes.patches if hasattr(patch, "get_data")]
     assert any(len(d) == 512 and abs(d - schedule.profile().density.numpy()).max() == 0 for d in drawn)
     plot.schedule_figure(inx.InfoNoise()).savefig(tmp_path / "empty.png")  # before anything is measured

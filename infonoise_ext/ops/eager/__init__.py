@@ -6,19 +6,21 @@ tensors it may read a number back (that costs nothing there); elsewhere it never
 
 from .advance import advance_
 from .draw import sample_
+from .estimate import estimate
 from .loss import denoising_error, denoising_error_backward
 from .record import bin_stats, observe_
-from .refresh import gate, rate, refresh_
-from .signal import signal
+from .refresh import gate, refresh_
+from .signal import curve, signal
 
 __all__ = [
     "advance_",
     "bin_stats",
+    "curve",
     "denoising_error",
     "denoising_error_backward",
+    "estimate",
     "gate",
     "observe_",
-    "rate",
     "refresh_",
     "sample_",
     "signal",

@@ -15,9 +15,9 @@ from .refresh import refresh_
 
 
 def advance_(
-    ring: Tensor, count: Tensor, mmse: Tensor, cdf: Tensor, stats: Tensor, counters: Tensor, rng: Tensor,
-    grid: Tensor, params: Tensor, sigma: Tensor, error: Tensor, mask: Tensor | None, group: Tensor | None,
-    n: int, next_group: Tensor | None,
+    ring: Tensor, count: Tensor, previous_count: Tensor, previous_cdf: Tensor, mmse: Tensor, cdf: Tensor,
+    stats: Tensor, counters: Tensor, rng: Tensor, grid: Tensor, params: Tensor, sigma: Tensor, error: Tensor,
+    mask: Tensor | None, group: Tensor | None, n: int, next_group: Tensor | None,
 ) -> Tensor:  # fmt: skip
     """Observe, sample, count the step, then refresh if due."""
     check_draw(cdf, n, next_group, "next_group")
@@ -30,5 +30,6 @@ def advance_(
     due = (past >= 0) & (past % param(params, "refresh_every").long() == 0)  # [G]
     if ring.device.type == "cpu" and not torch.compiler.is_compiling() and not bool(due[0]):
         return out
-    refresh_(bin_stats(ring, count), mmse, cdf, stats, counters, grid, params, due)
+    moments = bin_stats(ring, count)
+    refresh_(moments, count, previous_count, previous_cdf, mmse, cdf, stats, counters, grid, params, due)
     return out

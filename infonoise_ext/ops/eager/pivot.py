@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..schemas import SAME_RATE, TINY
+from ..schemas import TINY
 from .common import param
 
 
@@ -18,17 +18,6 @@ def onset(log_r: Tensor, params: Tensor) -> Tensor:
     at, after = log_r.gather(-1, k), log_r.gather(-1, (k + 1).clamp(max=bins - 1))
     fraction = torch.where(k == bins - 1, 0.0, (at - threshold) / (at - after))
     return (param(params, "log_min") + param(params, "width") * (k + 0.5 + fraction)).exp().squeeze(-1)
-
-
-def valley(rho: Tensor, sigma: Tensor) -> Tensor:
-    """The last centre of least rate below the peak of the rate; infinity if it is half the peak or more."""
-    index = torch.arange(rho.shape[-1], device=rho.device)
-    highest = rho.amax(-1, keepdim=True)
-    peak = torch.where(rho == highest, index, rho.shape[-1]).amin(-1, keepdim=True)
-    below = torch.where(index <= peak, rho, torch.inf)
-    least = below.amin(-1, keepdim=True)
-    last = torch.where(below <= least * (1 + SAME_RATE), index, 0).amax(-1)
-    return torch.where((least < 0.5 * highest).squeeze(-1), sigma[last], torch.inf)
 
 
 def knee(log_r: Tensor, sigma: Tensor, params: Tensor, first: Tensor) -> Tensor:
@@ -73,7 +62,6 @@ def pivot(rho: Tensor, sigma: Tensor, params: Tensor) -> Tensor:
     positive = r > TINY
     first = positive.long().argmax(-1, keepdim=True)  # [G, 1]
     rule = param(params, "pivot_rule")
-    by_onset = torch.minimum(onset(log_r, params), valley(rho, sigma))
-    found = torch.where(rule == 1, by_onset, power_law(log_r, sigma, params, first))
+    found = torch.where(rule == 1, onset(log_r, params), power_law(log_r, sigma, params, first))
     found = torch.where(positive.any(-1), found, 0.0)
     return torch.where(rule == 0, param(params, "pivot_value"), found)

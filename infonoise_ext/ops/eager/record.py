@@ -70,9 +70,11 @@ def observe_(
 
 
 def bin_stats(ring: Tensor, count: Tensor) -> Tensor:
-    """Number, sum and sum of squares of the losses in each ring: float64 [G, K, 3]."""
+    """Number of losses in each ring, the sum of all but the largest, and the largest: float64 [G, K, 3]."""
     capacity = ring.shape[-1]
     filled = count.clamp(max=capacity)
     held = torch.arange(capacity, device=ring.device) < filled.unsqueeze(-1)  # [G, K, C]
     losses = torch.where(held, ring, 0.0).double()
-    return torch.stack((filled.double(), losses.sum(-1), losses.square().sum(-1)), -1)
+    top = losses.argmax(-1, keepdim=True)
+    largest = losses.gather(-1, top)
+    return torch.stack((filled.double(), losses.scatter(-1, top, 0.0).sum(-1), largest.squeeze(-1)), -1)

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from ..schemas import PIVOT_RULES, SAME_RATE, TINY, Params
+from ..schemas import PIVOT_RULES, TINY, Params
 
 
 def onset(p: Params, log_r: list[float]) -> float:
@@ -17,13 +17,6 @@ def onset(p: Params, log_r: list[float]) -> float:
     if k == len(log_r) - 1:
         return math.exp(centre)
     return math.exp(centre + p.width * (log_r[k] - threshold) / (log_r[k] - log_r[k + 1]))
-
-
-def valley(rho: list[float], sigma: list[float]) -> float:
-    """The last centre of least rate below the peak of the rate; infinity if it is half the peak or more."""
-    below = rho[: rho.index(max(rho)) + 1]
-    least = [s for s, x in zip(sigma, below, strict=False) if x <= min(below) * (1 + SAME_RATE)]
-    return least[-1] if 2 * min(below) < max(rho) else math.inf
 
 
 def knee(p: Params, log_r: list[float], sigma: list[float], first: int) -> float:
@@ -66,5 +59,5 @@ def pivot(p: Params, rho: list[float], sigma: list[float]) -> float:
         return 0.0
     log_r = [math.log(max(x, TINY)) for x in r]
     if rule == "onset":
-        return min(onset(p, log_r), valley(rho, sigma))
+        return onset(p, log_r)
     return power_law(p, log_r, sigma, positive[0])

@@ -54,12 +54,12 @@ def observe_(
 
 
 def bin_stats(ring: Tensor, count: Tensor) -> Tensor:
-    """Number, sum and sum of squares of the losses in each ring: float64 [G, K, 3]."""
+    """Number of losses in each ring, the sum of all but the largest, and the largest: float64 [G, K, 3]."""
     groups, bins, capacity = ring.shape
     out = torch.zeros(groups, bins, 3, dtype=torch.float64)
     for g in range(groups):
         for k in range(bins):
-            losses = ring[g, k, : min(int(count[g, k]), capacity)].tolist()
-            moments = [len(losses), math.fsum(losses), math.fsum(x * x for x in losses)]
+            losses = sorted(ring[g, k, : min(int(count[g, k]), capacity)].tolist())
+            moments = [len(losses), math.fsum(losses[:-1]), max(losses, default=0.0)]
             out[g, k] = torch.tensor(moments, dtype=torch.float64)
     return out

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..backward import refuse_in_backward
 from ..checks import check_batch, check_draw, check_state
 from ..schemas import MOMENTS
-from .common import N_COUNTERS, N_MOMENTS, N_STATS, ONE_PROGRAM, STEPS, is_due, on_device, options, padded, strides_of
+from .common import N_COUNTERS, ONE_PROGRAM, STEPS, is_due, on_device, options, padded, strides_of
 from .draw import BLOCK as DRAW
 from .draw import draw, find_places, launch_sample, places_of
 from .moments import RINGS, SLOTS, launch_moments, ring_moments
@@ -29,7 +29,7 @@ def count_step(counters):
 
 @triton.jit(do_not_specialize=["G", "B", "n"])
 def step_kernel(
-    ring, count, mmse, cdf, stats, counters, rng, grid, params, sigma, error, mask, group,
+    ring, count, previous_count, previous_cdf, mmse, cdf, stats, counters, rng, grid, params, sigma, error, mask, group,
     sigma_stride, error_stride, mask_stride, group_stride, next_group, next_stride, places, out, moments, G, B, n,
     K: tl.constexpr, KP: tl.constexpr, LOG: tl.constexpr, C: tl.constexpr, BLOCK: tl.constexpr, TILE: tl.constexpr,
     DRAW: tl.constexpr, RINGS: tl.constexpr, SLOTS: tl.constexpr, REFRESH: tl.constexpr,
@@ -50,33 +50,38 @@ def step_kernel(
             for first in range(0, K, RINGS):
                 ring_moments(ring, count, moments, first, K, C, RINGS, SLOTS)
             tl.debug_barrier()
-            refresh_group(moments, mmse, cdf, stats, counters, grid, params, K, KP)
+            refresh_group(
+                moments, count, previous_count, previous_cdf, mmse, cdf, stats, counters, grid, params, 0, K, KP
+            )  # fmt: skip
 
 
 @triton.jit(do_not_specialize=["n"])
-def finish_kernel(moments, mmse, cdf, stats, counters, rng, grid, params, n, K: tl.constexpr, KP: tl.constexpr):
+def finish_kernel(
+    moments, count, previous_count, previous_cdf, mmse, cdf, stats, counters, rng, grid, params, n,
+    K: tl.constexpr, KP: tl.constexpr,
+):  # fmt: skip
     """A group a program: count the step, refresh if due; the first moves the stream on, given n."""
     g = tl.program_id(0).to(tl.int64)
     if (g == 0) & (n > 0):
         offset = tl.load(rng + 1)
         tl.debug_barrier()
         tl.store(rng + 1, offset + 1)
-    row = counters + g * N_COUNTERS
-    if is_due(params, count_step(row)):
+    if is_due(params, count_step(counters + g * N_COUNTERS)):
         refresh_group(
-            moments + g * K * N_MOMENTS, mmse + g * K, cdf + g * (K + 1), stats + g * N_STATS, row, grid, params, K, KP
-        )
+            moments, count, previous_count, previous_cdf, mmse, cdf, stats, counters, grid, params, g, K, KP
+        )  # fmt: skip
 
 
 def advance_(
-    ring: Tensor, count: Tensor, mmse: Tensor, cdf: Tensor, stats: Tensor, counters: Tensor, rng: Tensor,
-    grid: Tensor, params: Tensor, sigma: Tensor, error: Tensor, mask: Tensor | None, group: Tensor | None,
-    n: int, next_group: Tensor | None,
+    ring: Tensor, count: Tensor, previous_count: Tensor, previous_cdf: Tensor, mmse: Tensor, cdf: Tensor, stats: Tensor,
+    counters: Tensor, rng: Tensor, grid: Tensor, params: Tensor, sigma: Tensor, error: Tensor, mask: Tensor | None,
+    group: Tensor | None, n: int, next_group: Tensor | None,
 ) -> Tensor:  # fmt: skip
     """One launch for an ordinary batch of one group, three of several; seven for a large batch, eight with groups."""
     check_state(
-        ring=ring, count=count, mmse=mmse, cdf=cdf, stats=stats, counters=counters, rng=rng, grid=grid, params=params
-    )
+        ring=ring, count=count, previous_count=previous_count, previous_cdf=previous_cdf, mmse=mmse, cdf=cdf,
+        stats=stats, counters=counters, rng=rng, grid=grid, params=params,
+    )  # fmt: skip
     check_batch(ring, sigma, error, mask, group)
     groups, bins, capacity = ring.shape
     check_draw(cdf, n, next_group, "next_group")
@@ -95,7 +100,8 @@ def advance_(
                 launch_sample(cdf, rng, grid, params, out, next_group, move=False)
         else:
             step_kernel[(1,)](
-                ring, count, mmse, cdf, stats, counters, rng, grid, params, *inputs, *strides,
+                ring, count, previous_count, previous_cdf, mmse, cdf, stats, counters, rng, grid, params,
+                *inputs, *strides,
                 next_group, *strides_of(next_group), places_of(next_group, groups), out, moments, groups, batch, n,
                 **padded(bins), C=capacity, BLOCK=BLOCK, TILE=TILE, DRAW=DRAW, RINGS=RINGS, SLOTS=SLOTS,
                 REFRESH=groups == 1, **options(bins if groups == 1 else 0),
@@ -103,7 +109,8 @@ def advance_(
         if large or groups > 1:
             launch_moments(ring, count, moments, counters, params)
             finish_kernel[(groups,)](
-                moments, mmse, cdf, stats, counters, rng, grid, params, n if large else 0,
+                moments, count, previous_count, previous_cdf, mmse, cdf, stats, counters, rng, grid, params,
+                n if large else 0,
                 K=bins, KP=padded(bins)["KP"], **options(bins),
             )  # fmt: skip
     return out

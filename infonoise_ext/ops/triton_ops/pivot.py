@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 
 from ..schemas import PARAMS
-from .common import CLOSE, INF, LOG_MIN, ROW_SIGMA, SMALLEST, WIDTH, safe_log
+from .common import INF, LOG_MIN, ROW_SIGMA, SMALLEST, WIDTH, safe_log
 
 PIVOT_RULE = tl.constexpr(PARAMS.index("pivot_rule"))
 PIVOT_VALUE = tl.constexpr(PARAMS.index("pivot_value"))
@@ -32,17 +32,6 @@ def onset(log_r, k, params, K: tl.constexpr):
     between = last < K - 1
     fraction = tl.where(between, (here - threshold) / tl.where(between, here - after, 1.0), 0.0)
     return tl.exp(tl.load(params + LOG_MIN) + tl.load(params + WIDTH) * (last + 0.5 + fraction))
-
-
-@triton.jit
-def valley(rho, k, sigma, K: tl.constexpr):
-    """The last centre of least rate below the peak of the rate; infinity if it is half the peak or more."""
-    highest = tl.max(rho)
-    peak = tl.min(tl.where((rho == highest) & (k < K), k, K))
-    below = tl.where((k <= peak) & (k < K), rho, INF)
-    least = tl.min(below)
-    last = tl.max(tl.where((below <= least + least * CLOSE) & (k < K), k, 0))
-    return tl.where(least < 0.5 * highest, tl.load(sigma + last), INF)
 
 
 @triton.jit
@@ -98,7 +87,7 @@ def pivot(rho, k, params, grid, K: tl.constexpr):
         if first >= K:
             midpoint = midpoint * 0.0
         elif rule == 1:
-            midpoint = tl.minimum(onset(log_r, k, params, K), valley(rho, k, sigma, K))
+            midpoint = onset(log_r, k, params, K)
         else:
             midpoint = power_law(log_r, k, params, sigma, first, K)
     return midpoint

@@ -230,7 +230,7 @@ def observe_(
 
 
 def bin_stats(ring: Tensor, count: Tensor) -> Tensor:
-    """Number, sum and sum of squares of the losses in each ring, float64 [G, K, 3]: one launch."""
+    """Number of losses in each ring, the sum of all but the largest, and the largest, float64 [G, K, 3]: one launch."""
     check_state(ring=ring, count=count)
     out = torch.empty((*count.shape, len(MOMENTS)), dtype=torch.float64, device=ring.device)
     with on_device(ring):

@@ -10,12 +10,14 @@ window.onerror = (message, _, line) => {
 const run = JSON.parse(get("data").textContent);
 const VIRIDIS = ["#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#fde725"];
 const NAMES = {
-  refreshes: "refreshes accepted", waits: "refused for coverage", degenerates: "degenerate, kept out",
-  pivot: "pivot c (σ)", coverage: "coverage", drift: "drift of the cdf", information: "information (integral of the rate)",
-  kept: "share that passes the gate", sigma_q05: "σ, 5% quantile", sigma_q50: "σ, median", sigma_q95: "σ, 95% quantile",
-  mass_lowest_decade: "mass below 10 sigma_min", samples_needed: "samples until coverage", recorded: "losses recorded",
+  refreshes: "refreshes accepted", waits: "refused for want of losses", degenerates: "degenerate, kept out",
+  pivot: "pivot c (σ)", kept: "share that passes the gate", variance: "variance of the data, an element",
+  sharpness: "sharpness", information: "information (integral of the rate)", drift: "drift of the cdf",
+  sigma_q05: "σ, 5% quantile", sigma_q50: "σ, median", sigma_q95: "σ, 95% quantile",
+  mass_lowest_decade: "mass below 10 sigma_min", apart: "recorded levels apart from the drawn",
+  rescaled: "newer errors over older", spikes: "bins with a spike", recorded: "losses recorded",
 };
-const LEARNED = ["pivot", "drift", "information", "kept"]; // 0 in the state before the first refresh
+const LEARNED = ["pivot", "kept", "variance", "sharpness", "information", "drift"]; // 0 in the state before the first refresh
 
 let series = null; // the chosen series, its curves decoded
 let at = 0; // index of the record that is shown
@@ -36,9 +38,8 @@ function show(x) {
 }
 
 function open(index) {
-  const { edges, config, curves, numbers } = run.series[index], { refreshes, waits, degenerates } = numbers;
-  const tried = (t) => refreshes[t] + waits[t] + degenerates[t];
-  const known = (name, t) => (LEARNED.includes(name) ? refreshes[t] : name !== "coverage" || tried(t));
+  const { edges, config, curves, numbers } = run.series[index];
+  const known = (name, t) => !LEARNED.includes(name) || numbers.refreshes[t];
   const each = (object, change) => Object.fromEntries(Object.entries(object).map(([key, value]) => [key, change(value, key)]));
   const sigma = edges.slice(1).map((edge, k) => Math.sqrt(edge * edges[k])), decoded = each(curves, decode);
   decoded.rate_error = decoded.standard_error.map((error, i) => error / sigma[i % sigma.length] ** 2);
@@ -154,17 +155,17 @@ function drawRecord() {
   });
   draw({
     id: "count", title: "Losses in each bin", x, y: logAxis(0.8, config.capacity * 1.3, "losses in the ring,"),
-    alt: `${when}: ${row("count").filter((c) => c >= config.min_count).length} of ${series.bins} bins are measured`,
+    alt: `${when}: ${row("count").filter((c) => c >= config.min_count).length} of ${series.bins} bins need no neighbours`,
     marks: [
       { class: "area blue", points: [[x.low, 0], ...count, [x.high, 0]] }, { class: "line thin blue", points: count },
-      { class: "line thin dotted ink", points: across(config.min_count), label: "min_count: measured from here" },
+      { class: "line thin dotted ink", points: across(config.min_count), label: "min_count: no neighbours from here" },
     ],
   });
 }
 
 // Over training
 
-const STEPS = ["heat", "coverage", "drift"];
+const STEPS = ["heat", "sharpness", "drift"];
 
 function drawTraining() {
   const { limits, records, numbers: n, config } = series, end = records - 1, low = n.step[0], top = limits.density[1];
@@ -181,13 +182,13 @@ function drawTraining() {
       { class: "line dotted white", points: held("pivot") },
     ],
   });
-  const lowest = n.coverage.reduce((least, v) => (v < least ? v : least), 0.9) - 0.02;
+  const sharpest = Math.max(1, ...n.sharpness.filter(Number.isFinite)) * 1.1;
   draw({
-    id: "coverage", title: "Coverage over training", x, y: { low: Math.max(0, lowest), high: 1, label: "share of the sampled mass" },
-    alt: `, now ${show(n.coverage[end])}; ${show(config.coverage)} is needed`,
+    id: "sharpness", title: "Sharpness over training", x, y: { low: 0, high: sharpest, label: "power of the window" },
+    alt: `, now ${show(n.sharpness[end])}`,
     marks: [
-      { class: "line blue", points: line(n.step, n.coverage), label: "measured" },
-      { class: "line thin dotted grey", points: across(config.coverage), label: "needed for a refresh" },
+      { class: "line blue", points: line(n.step, n.sharpness), label: "the larger, the narrower the draws" },
+      { class: "line thin dotted grey", points: across(0.5), label: "0.5: a wide window" },
     ],
   });
   const [least, most] = extent(n.drift);
@@ -232,7 +233,7 @@ function write() {
   get("shown").textContent = words;
   get("record").setAttribute("aria-valuetext", words);
   get("numbers").innerHTML = terms(Object.entries(NAMES).map(([key, name]) =>
-    [name, key === "samples_needed" && Number.isNaN(n[key][at]) ? "never" : show(n[key][at])]));
+    [name, show(n[key][at])]));
   const skipped = run.causes.map((cause) => [cause, n[`skipped_${cause}`][at]]), again = n.skipped_recomputed[at]; // not other samples
   const total = skipped.reduce((sum, [, count]) => sum + count, n.recorded[at]) - again || again;
   get("skipped").innerHTML = rows(skipped.map(([cause, count]) =>

@@ -24,8 +24,8 @@ FEWEST = 2
 
 CURVES = ("density", "mmse", "standard_error", "rate", "gate", "count")
 NUMBERS = (
-    "step", "status", "refreshes", "waits", "degenerates", "pivot", "coverage", "drift", "information", "kept",
-    "sigma_q05", "sigma_q50", "sigma_q95", "mass_lowest_decade", "samples_needed", "recorded",
+    "step", "status", "refreshes", "waits", "degenerates", "pivot", "kept", "variance", "sharpness", "information",
+    "drift", "sigma_q05", "sigma_q50", "sigma_q95", "mass_lowest_decade", "apart", "rescaled", "spikes", "recorded",
     *(f"skipped_{cause}" for cause in SKIP_CAUSES),
 )  # fmt: skip
 

@@ -1,30 +1,23 @@
-"""What can go wrong with a schedule, as a table of rules: a title, when it holds, and a sentence.
+"""What a recorded run tells beyond the troubles of its last record: what was skipped, ranks and steps that differ.
 
-docs/monitoring.md explains every warning and what to do about it.
+docs/troubleshooting.md explains every warning and what to do about it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from statistics import median
-from typing import Any
 
-from ...ops.schemas import SKIP_CAUSES, STATUSES
+from ...ops.schemas import SKIP_CAUSES
+from ..troubles import Trouble
 from .runs import Entry, Record, Run, Series
 
-Facts = dict[str, Any]
-
 LATE = 5
-"""Refreshes that may be due in vain before the report says so."""
-
-COLLAPSED_MASS = 0.5
-"""Share of the samples below 10 sigma_min that is a collapse, if it is also twice log-uniform's."""
+"""Refreshes by which one rank may be behind another before the report says so."""
 
 WINDOW = 10
-"""Records, the last ones, in which starved bins and skipped samples are looked for."""
+"""Records, the last ones, in which skipped samples are looked for."""
 
 SKIPPED = {
     "masked": (0.5, "left out by `mask`"),
@@ -42,91 +35,6 @@ RANK_DISTANCE = 0.05
 
 GAP = 3.0
 """Steps between two records, in medians of the run, that are a gap."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A sentence under its title; docs/monitoring.md has an entry for each title."""
-
-    title: str
-    text: str
-
-    def __str__(self) -> str:
-        """One line of text."""
-        return f"{self.title}: {self.text}"
-
-
-RULES: dict[str, tuple[Callable[[Facts], Any], str]] = {
-    "Degenerate profile": (
-        lambda f: f["status"] == STATUSES.index("degenerate profile kept out"),
-        "the profile at step {step:,} is no distribution and was kept out, as were {degenerates:,} in all; the last "
-        "good table serves. Look at the recorded errors: all zero, or overflowing.",
-    ),
-    "Low-noise collapse": (
-        lambda f: f["refreshes"] and f["mass_lowest_decade"] > max(COLLAPSED_MASS, 2 * f["uniform_mass"]),
-        "{mass_lowest_decade:.0%} of the samples are drawn below sigma = {decade:.3g}, the lowest decade. The "
-        "network's own error floor looks like information there: use a pivot rule, a `bound`, or a larger sigma_min.",
-    ),
-    "Starved bins": (
-        lambda f: f["starved"],
-        "{starved} hold fewer than min_count = {config[min_count]} losses or got none in the last {window} records: "
-        "their rate is a guess from their neighbours, or old. Raise `floor`, or use fewer bins.",
-    ),
-    "Still in warm-up": (
-        lambda f: not f["refreshes"] and f["waits"] >= LATE,
-        "the prior is still sampled at step {step:,}, though warmup is {config[warmup]:,}: {waits:,} refreshes were "
-        "refused, for measured bins carry {percent_covered:.5g}% of the sampled mass, and coverage = "
-        "{config[coverage]} asks for more. {forecast} Raise `prior_floor`, lower `coverage`, or use fewer bins.",
-    ),
-    "Refreshes stopped": (
-        lambda f: f["refreshes"] and f["step"] - f["accepted"]["step"] >= LATE * f["config"]["refresh_every"],
-        "no refresh was accepted from step {accepted[step]:,} to {step:,}: {refused:,} were refused for coverage (now "
-        "{coverage:.1%}), {kept_out:,} for a degenerate profile. The table is that old.",
-    ),
-    "Skipped samples": (lambda f: f["skipped"], "{skipped}."),
-}
-"""By title: whether a warning holds of a series' facts, and its sentence."""
-
-
-def facts(series: Series) -> Facts:
-    """The last entry of a series, and what else the rules and their sentences speak of."""
-    last, edges = series.entries[-1], series.edges
-    accepted = next(entry for entry in series.entries if entry["refreshes"] == last["refreshes"])
-    return last | {
-        "config": series.config,
-        "window": WINDOW,
-        "decade": 10 * edges[0],
-        "uniform_mass": math.log(10) / math.log(edges[-1] / edges[0]),
-        "starved": _starved(series),
-        "percent_covered": 100 * last["coverage"],
-        "forecast": _forecast(last),
-        "accepted": accepted,  # the record of the last refresh that was
-        "refused": last["waits"] - accepted["waits"],
-        "kept_out": last["degenerates"] - accepted["degenerates"],
-        "skipped": _skipped(series.entries),
-    }
-
-
-def _starved(series: Series) -> str:
-    """Bins still unmeasured, or without new losses, some refreshes after the first."""
-    active = [entry["profile"] for entry in series.entries if entry["refreshes"]]
-    if len(active) <= WINDOW:
-        return ""
-    then, now, few = active[-1 - WINDOW], active[-1], series.config["min_count"]
-    bad = [k for k, n in enumerate(now["count"]) if n < few or now["seen"][k] == then["seen"][k]]
-    if not bad:
-        return ""
-    low, high = series.edges[bad[0]], series.edges[bad[-1] + 1]
-    return f"{len(bad)} of {len(series.edges) - 1} bins, between sigma = {low:.3g} and {high:.3g},"
-
-
-def _forecast(last: Entry) -> str:
-    needed, speed = last["samples_needed"], last["recorded"] / max(last["step"], 1)
-    if needed is None or not speed:
-        return "At this rate it never will: bins that are needed get no losses."
-    if not needed:
-        return "The next refresh will be accepted."
-    return f"About {needed:,.0f} more samples are needed, {needed / speed:,.0f} steps at the present rate."
 
 
 def _skipped(entries: list[Entry]) -> str:
@@ -191,13 +99,15 @@ def _distance(one: Series, two: Series, step: int) -> float:
     return max(abs(d) for d in difference) * width
 
 
-def find_warnings(run: Run) -> list[Finding]:
-    """Every rule applied to every group of every rank; groups that share a warning share its line."""
-    series, out = run.series(), []
-    told = {name: facts(s) for name, s in zip(names_of(series), series, strict=True)}
-    for title, (holds, sentence) in RULES.items():
-        texts = {name: sentence.format(**f) for name, f in told.items() if holds(f)}
-        out += _shared(title, texts, len(series))
+def find_warnings(run: Run) -> list[Trouble]:
+    """Those of every group of every rank; groups that share a warning share its line."""
+    series = run.series()
+    by_title: dict[str, dict[str, str]] = {}
+    for name, s in zip(names_of(series), series, strict=True):
+        skipped = _skipped(s.entries)
+        for title, text in (*s.entries[-1]["troubles"], *([("Skipped samples", f"{skipped}.")] if skipped else [])):
+            by_title.setdefault(title, {})[name] = text
+    out = [trouble for title, texts in by_title.items() for trouble in _shared(title, texts, len(series))]
     if len(run.records) > 1:
         groups = {s.group: [other for other in series if other.group == s.group] for s in series}
         disagreeing = {f"group {g}": text for g, ranks in groups.items() if (text := ranks_disagree(ranks))}
@@ -212,13 +122,13 @@ def names_of(series: list[Series]) -> list[str]:
     return [", ".join([f"rank {s.rank}"] * (len(ranks) > 1) + [f"group {s.group}"] * (len(groups) > 1)) for s in series]
 
 
-def _shared(title: str, texts: dict[str, str], total: int) -> list[Finding]:
+def _shared(title: str, texts: dict[str, str], total: int) -> list[Trouble]:
     """One warning for what is said of some of `total`, by name: the first sentence, and whom else it concerns."""
     if not texts:
         return []
     name, *others = texts
     whom = "" if total == 1 else f"{name}{f' (likewise {_few(others)})' if others else ''}: "
-    return [Finding(title, whom + texts[name])]
+    return [Trouble(title, whom + texts[name])]
 
 
 def _few(names: list[int] | list[str]) -> str:
