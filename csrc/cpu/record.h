@@ -11,7 +11,7 @@
 namespace infonoise::cpu {
 
 constexpr int kChunk = 256;                                    // samples of a chunk, a multiple of 16
-constexpr float kLargest = std::numeric_limits<float>::max();  // finite
+constexpr float kMostFinite = std::numeric_limits<float>::max();  // finite
 
 struct Batch {  // one chunk, converted; null mask or group: all true, all zero
   const float* sigma;
@@ -33,14 +33,14 @@ struct Slots {
 // Whether every sample of a chunk can be recorded by its sigma and its error.
 inline bool are_sound(const Batch& b, const Range& range) {
   float low = float(range.low), high = float(range.high);  // as float, with the same sigmas inside
-  if (double(low) < range.low) low = std::nextafter(low, kLargest);
-  if (double(high) > range.high) high = std::nextafter(high, -kLargest);
+  if (double(low) < range.low) low = std::nextafter(low, kMostFinite);
+  if (double(high) > range.high) high = std::nextafter(high, -kMostFinite);
   int bad = 0;
   widest([sigma = b.sigma, error = b.error, size = b.size, low, high, &bad] {
     int any = 0;
     for (int i = 0; i < size; ++i)
       any |=
-          int(!(sigma[i] >= low)) | int(!(sigma[i] <= high)) | int(!(error[i] >= 0.0f)) | int(!(error[i] <= kLargest));
+          int(!(sigma[i] >= low)) | int(!(sigma[i] <= high)) | int(!(error[i] >= 0.0f)) | int(!(error[i] <= kMostFinite));
     bad = any;
   });
   return !bad;
