@@ -61,13 +61,22 @@ class AllStrata {
   }
 
   void move(const int64_t* group, int size, double* u) {
-    for (int i = 0; i < size; ++i) {
-      const int64_t g = group ? group[i] : 0;
-      u[i] = stratified(groups_[g], before_[g]++, u[i]);
-    }
+    if (!group) return move_alone(size, u);
+    for (int i = 0; i < size; ++i) u[i] = stratified(groups_[group[i]], before_[group[i]]++, u[i]);
   }
 
  private:
+  void move_alone(int size, double* u) {  // a round of the shuffle over the whole chunk, then the next
+    widest([s = groups_[0], first = before_[0], size, u] {
+      uint32_t x[kChunk];
+      for (int i = 0; i < size; ++i) x[i] = first + uint32_t(i);
+      for (int j = 0; j < 4 * kShuffleBlocks; j += 2)
+        for (int i = 0; i < size; ++i) x[i] = swap_or_not(x[i], s.size, s.keys[j], s.keys[j + 1]);
+      for (int i = 0; i < size; ++i) u[i] = in_stratum(s, x[i], u[i]);
+    });
+    before_[0] += uint32_t(size);
+  }
+
   std::vector<Strata> groups_;
   std::vector<uint32_t> before_;
 };
@@ -130,13 +139,11 @@ class DrawTable {
     });
     bins_[last + 1].first = 0;
     uint32_t cell = 0;
-    for (int k = 0; k < last; ++k) {  // the cells of bin k begin before those of the next one do
-      const uint32_t end = uint32_t((uint64_t(bins_[k + 1].first) + kCellWords - 1) >> kCellShift);
-      if (end > cell + 1) std::fill(cells_ + cell, cells_ + end, uint16_t(k));
-      if (end == cell + 1) cells_[cell] = uint16_t(k);
+    for (int k = 0; k <= last; ++k) {  // fills cells in runs, beyond those of bin k too, which the next bins mend
+      const uint32_t end = k < last ? uint32_t((uint64_t(bins_[k + 1].first) + kCellWords - 1) >> kCellShift) : kCells;
+      for (; cell < end; cell += kRun) std::fill_n(cells_ + cell, kRun, uint16_t(k));
       cell = end;
     }
-    std::fill(cells_ + cell, cells_ + kCells, uint16_t(last));
   }
 
   // From how many samples on its making pays.
@@ -150,8 +157,8 @@ class DrawTable {
   }
 
  private:
-  static constexpr uint32_t kCellWords = 1u << kCellShift;
-  uint16_t cells_[kCells];
+  static constexpr uint32_t kCellWords = 1u << kCellShift, kRun = 32;
+  uint16_t cells_[kCells + kRun];
   WordBin bins_[kMaxBins + 1];
 };
 

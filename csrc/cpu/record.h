@@ -10,8 +10,8 @@
 
 namespace infonoise::cpu {
 
-constexpr int kChunk = 256;                                    // samples of a chunk, a multiple of 16
-constexpr float kMostFinite = std::numeric_limits<float>::max();  // finite
+constexpr int kChunk = 256;  // samples converted, binned and drawn at a time; a multiple of 16
+constexpr float kMostFinite = std::numeric_limits<float>::max();
 
 struct Batch {  // one chunk, converted; null mask or group: all true, all zero
   const float* sigma;
@@ -30,31 +30,27 @@ struct Slots {
   uint64_t of(uint64_t written) const { return power_of_two ? written & (capacity - 1) : written % capacity; }
 };
 
-// Whether every sample of a chunk can be recorded by its sigma and its error.
-inline bool are_sound(const Batch& b, const Range& range) {
-  float low = float(range.low), high = float(range.high);  // as float, with the same sigmas inside
-  if (double(low) < range.low) low = std::nextafter(low, kMostFinite);
-  if (double(high) > range.high) high = std::nextafter(high, -kMostFinite);
-  int bad = 0;
-  widest([sigma = b.sigma, error = b.error, size = b.size, low, high, &bad] {
-    int any = 0;
-    for (int i = 0; i < size; ++i)
-      any |=
-          int(!(sigma[i] >= low)) | int(!(sigma[i] <= high)) | int(!(error[i] >= 0.0f)) | int(!(error[i] <= kMostFinite));
-    bad = any;
-  });
-  return !bad;
+// Whether sigma and error can be recorded; else skip_cause tells why not.
+inline bool is_sound(float sigma, float error, const Range& range) {
+  return (sigma >= range.low) & (sigma <= range.high) & (error >= 0) & (error <= kMostFinite);
 }
 
-// The usual chunk, of which every sample is recorded in the rings of group 0.
-[[gnu::noinline]] inline void record_sound(float* ring, int64_t* count, const double* edges, int bins, const Slots& s,
-                                           const float* sigma, const float* error, const int* guess, int size) {
-  const Slots slots = s;
+inline bool all_sound(const Batch& b, const Range& range) {
+  bool sound = true;
+  widest([&sound, range, sigma = b.sigma, error = b.error, size = b.size] {
+    int bad = 0;
+    for (int i = 0; i < size; ++i) bad |= !is_sound(sigma[i], error[i], range);
+    sound = !bad;
+  });
+  return sound;
+}
+
+// The usual chunk: every sample is recorded, in the rings of group 0.
+inline void record_sound(float* ring, int64_t* count, const double* edges, int bins, Slots slots, const float* sigma,
+                         const float* error, const int* guess, int size) {
   for (int i = 0; i < size; ++i) {
     const int k = settle_bin(sigma[i], guess[i], edges, bins);
-    const uint64_t written = uint64_t(count[k]);
-    count[k] = int64_t(written + 1);
-    ring[uint64_t(k) * slots.capacity + slots.of(written)] = error[i];
+    ring[k * slots.capacity + slots.of(uint64_t(count[k]++))] = error[i];
   }
 }
 
@@ -67,7 +63,7 @@ inline void record(const Rings& s, const Grid& grid, const Range& range, const B
   widest([&guess, range, sigma = b.sigma, size = b.size, bins] {
     for (int i = 0; i < size; ++i) guess[i] = guess_bin(sigma[i], range, bins);
   });
-  if (!b.mask && !b.group && !b.recomputed && s.groups > 0 && are_sound(b, range))
+  if (!b.mask && !b.group && !b.recomputed && s.groups > 0 && all_sound(b, range))
     return record_sound(s.ring, s.count, edges, bins, slots, b.sigma, b.error, guess, b.size);
   for (int i = 0; i < b.size; ++i) {
     int64_t group = b.group ? b.group[i] : 0;
@@ -75,8 +71,9 @@ inline void record(const Rings& s, const Grid& grid, const Range& range, const B
     if (!known) group = 0;
     int64_t* counters = s.counters + group * kCounters;
     const float sigma = b.sigma[i], error = b.error[i];
-    const bool masked = b.mask && !b.mask[i], inside = sigma >= range.low && sigma <= range.high;
-    if (b.recomputed || masked || !known || !inside || !(error >= 0) || !std::isfinite(error)) {
+    const bool masked = b.mask && !b.mask[i];
+    if (b.recomputed || masked || !known || !is_sound(sigma, error, range)) {
+      const bool inside = sigma >= range.low && sigma <= range.high;
       counters[skip_cause(b.recomputed, masked, known, sigma, inside, error)] += 1;
       continue;
     }

@@ -20,8 +20,13 @@ inline Vectors widest_vectors() {
                    __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   return all ? kAvx512 : kAvx2;
 }
+#else
+inline Vectors widest_vectors() { return kPlain; }
+#endif
 
 inline Vectors vectors = widest_vectors();  // tests narrow it
+
+#if defined(INX_AVX2)
 
 template <class Loop>
 INX_AVX2 __attribute__((flatten, noinline)) void in_avx2(Loop loop) {
@@ -39,8 +44,6 @@ void widest(Loop loop) {
   vectors == kAvx512 ? in_avx512(loop) : vectors == kAvx2 ? in_avx2(loop) : loop();
 }
 #else
-inline Vectors vectors = kPlain;
-
 template <class Loop>
 void widest(Loop loop) {
   loop();
