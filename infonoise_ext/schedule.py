@@ -12,7 +12,6 @@ from torch import Tensor
 
 from .curves.arguments import refuse, whole
 from .curves.densities import LogNormal
-from .curves.density import Density
 from .curves.levels import Shape, as_vectors, groups_of, sizes
 from .curves.weights import Weight, as_weight, evaluate
 from .distributed import compare_ranks, initialized, late_placement, over_ranks, placement
@@ -21,6 +20,7 @@ from .ops.graphs import never_compiled
 from .ops.schemas import COUNTERS, PARAMS, STATUSES
 from .state import checkpoint, files
 from .state.config import InfoNoiseConfig, Options
+from .state.measured import Prior, prior_density
 from .state.profile import Profile, profile_of
 from .state.table import Table
 from .state.tensors import State, fresh_state, make_grid, make_params, prior_table
@@ -48,7 +48,9 @@ class InfoNoise:
             sample, since the density is divided by it (Eq. 16). A callable on tensors, a module too; the name of a
             prediction whose plain error is the loss, "eps", "v" or "velocity"; a `channel.LossWeight`, which knows
             more names; None is 1.
-        prior: density of the warm-up; None is EDM's `LogNormal(-1.2, 1.2)`.
+        prior: density of the warm-up; None is EDM's `LogNormal(-1.2, 1.2)`. Of what is measured, a `Profile` in the
+            units of the recorded error, another `InfoNoise` or the path of either as saved (of its group 0), it is
+            the density that this schedule would learn from it, on its own range and for its own weight and bound.
         bound: callable sigma -> largest possible mmse, in the units of the recorded error.
         groups: G, independent schedules in one object, chosen per sample by `group`.
         device: where the state lives.
@@ -66,7 +68,8 @@ class InfoNoise:
         **options: fields of `InfoNoiseConfig`.
 
     Raises:
-        ValueError: an argument out of range, named with what is allowed.
+        ValueError: an argument out of range, named with what is allowed; a prior of nothing measured.
+        OSError: a prior's path that cannot be opened.
         TypeError: an unknown option.
     """
 
@@ -76,7 +79,7 @@ class InfoNoise:
         sigma_max: float | None = None,
         *,
         weight: Weight | str | None = None,
-        prior: Density | None = None,
+        prior: Prior | None = None,
         bound: Weight | None = None,
         groups: int = 1,
         device: torch.device | str | None = None,
@@ -96,7 +99,6 @@ class InfoNoise:
         self.groups = whole("groups", groups, least=1)
         self.weight = as_weight(weight)
         self.bound = bound
-        self.prior = LogNormal(-1.2, 1.2) if prior is None else prior
         self.history = history
         self.process_group = process_group
         self.rank, self.world = placement(process_group, rank, world)
@@ -105,6 +107,7 @@ class InfoNoise:
         self._ops = registry.backend(backend)
         with torch.device("cpu"):  # whatever torch.set_default_device says
             grid = make_grid(self.config, self.weight, bound)
+            self.prior = LogNormal(-1.2, 1.2) if prior is None else prior_density(prior, self.config, grid)
             self._prior_table = prior_table(self.config, self.prior, grid[0])
             state = fresh_state(
                 self.config,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -12,17 +12,9 @@ from torch import Tensor
 from ..curves.arguments import refuse
 from ..ops import eager
 from ..state.checkpoint import read_profile
+from ..state.measured import HasProfile
 from ..state.profile import Profile
 from ..state.table import Table
-
-
-class HasProfile(Protocol):
-    """Anything with a `profile()`, such as `InfoNoise` or an oracle."""
-
-    def profile(self) -> Profile:
-        """What is known of the data."""
-        ...
-
 
 Source: TypeAlias = "HasProfile | Profile | str | os.PathLike[str]"
 

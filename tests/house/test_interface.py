@@ -87,6 +87,7 @@ from infonoise_ext.curves.density import Schedule
 
 a = inx.InfoNoise(0.002, 80.0, weight=inx.EDMWeight(0.5), pivot=inx.Onset(), signal="length", bins=32, seed=1)
 b = inx.InfoNoise(pivot=0, prior=inx.LogitNormal(0.0, 1.0), bound=inx.BinaryBound.one_hot(4), groups=3)
+started = [inx.InfoNoise(prior=prior) for prior in (a, a.table(), "run.pt")]
 c = inx.InfoNoise(config=inx.InfoNoiseConfig(bins=8), device="cpu", history=inx.History())
 schedules: list[Schedule] = [a, inx.LogNormal(-1.2, 1.2), inx.LogUniform(0.002, 80.0), a.table()]
 sigma: torch.Tensor = a.advance(a.sample(8), torch.ones(8), mask=None)
@@ -97,6 +98,7 @@ BAD = {
     'inx.InfoNoise(capacity="many")': "capacity",
     'inx.InfoNoise(0.002, 80.0, pivot="onset")': "pivot",
     "inx.InfoNoise(weight=3.0)": "weight",
+    "inx.InfoNoise(prior=3.0)": "prior",
     "inx.LogNormal(0.0, 1.0).sample('a')": "str",
 }
 

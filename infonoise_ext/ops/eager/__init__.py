@@ -6,7 +6,7 @@ tensors it may read a number back (that costs nothing there); elsewhere it never
 
 from .advance import advance_
 from .draw import sample_
-from .estimate import estimate
+from .estimate import estimate, gaussian_mmse
 from .loss import denoising_error, denoising_error_backward
 from .record import bin_stats, observe_
 from .refresh import gate, refresh_
@@ -20,6 +20,7 @@ __all__ = [
     "denoising_error_backward",
     "estimate",
     "gate",
+    "gaussian_mmse",
     "observe_",
     "refresh_",
     "sample_",

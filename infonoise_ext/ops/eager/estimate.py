@@ -27,6 +27,11 @@ def mean(moments: Tensor) -> Tensor:
     return (rest + torch.where(count < 2, largest, torch.minimum(largest, most))) / count.clamp(min=1)
 
 
+def gaussian_mmse(variance: Tensor, sigma: Tensor) -> Tensor:
+    """Of Gaussian data of that variance [...]: no data of the variance have more."""
+    return variance / (1 + variance / sigma.square())
+
+
 def variance(moments: Tensor, grid: Tensor, params: Tensor) -> Tensor:
     """Of an element of the data: that of Gaussian data with the mean error of the highest `min_count` losses: [G]."""
     count = moments[..., 0]
@@ -60,7 +65,7 @@ def estimate(moments: Tensor, grid: Tensor, params: Tensor) -> tuple[Tensor, Ten
     does not fall as sigma rises, so that a bin has no more than any above it.
     """
     found = variance(moments, grid, params)
-    gaussian = found.unsqueeze(-1) / (1 + found.unsqueeze(-1) / row(grid, "sigma").square())
+    gaussian = gaussian_mmse(found.unsqueeze(-1), row(grid, "sigma"))
     unit = torch.where(gaussian > TINY, gaussian, 1.0)
     count, rest, largest = moments.unbind(-1)
     relative = mean(pooled(torch.stack((count, rest / unit, largest / unit), -1), params))
