@@ -45,9 +45,9 @@ inline bool all_sound(const Batch& b, const Range& range) {
   return sound;
 }
 
-// The usual chunk: every sample is recorded, in the rings of group 0.
-inline void record_sound(float* ring, int64_t* count, const double* edges, int bins, Slots slots, const float* sigma,
-                         const float* error, const int* guess, int size) {
+// The usual chunk: every sample is recorded, in the rings of group 0. Inlined into `record` it took a fifth longer.
+[[gnu::noinline]] inline void record_sound(float* ring, int64_t* count, const double* edges, int bins, Slots slots,
+                                           const float* sigma, const float* error, const int* guess, int size) {
   for (int i = 0; i < size; ++i) {
     const int k = settle_bin(sigma[i], guess[i], edges, bins);
     ring[k * slots.capacity + slots.of(uint64_t(count[k]++))] = error[i];
