@@ -61,7 +61,7 @@ RULES: dict[str, tuple[Callable[[Facts], Any], str]] = {
         "an epoch.",
     ),
     "Nothing recorded": (
-        lambda f: f["waits"] >= LATE and not f["refreshes"] and f["recorded"] < FEW,
+        lambda f: f["waits"] >= LATE and not f["refreshes"] and f["recorded"] < FEW and not f["leans"],
         "{waits:,} refreshes were due, but {recorded:,} losses are recorded and {skipped:,} were skipped: is `observe` "
         "called, and with sigma in the units of the data?",
     ),
@@ -138,6 +138,7 @@ def facts(state: State, config: InfoNoiseConfig, group: int) -> Facts:
         "recorded": int(count.sum()),
         "skipped": sum(counters[cause] for cause in SKIP_CAUSES),
         "draws": int(state.rng[1]),
+        "leans": len(state.mmse) > 1 and bool(state.mmse[group, 0] >= 0),
         "bins": config.bins,
         "sigma_min": config.sigma_min,
         "sigma_max": config.sigma_max,
