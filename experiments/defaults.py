@@ -10,11 +10,14 @@ import argparse
 from pathlib import Path
 
 import torch
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from experiments.benefit.runs import Job, finished, run_all
 from experiments.benefit.statistics import differences, mean_and_error, pooled
 from experiments.benefit.tables import effect, with_error
 from experiments.script import RESULTS, markdown, written
+from infonoise_ext.watch.plot import BLUE, ORANGE
 
 STEPS = {"dna": 2000, "patches": 3000}
 SEEDS = (0, 1, 2)
@@ -55,6 +58,7 @@ def main() -> None:
     run_all(jobs(options.short), lines, options.processes)
     results = report(finished(lines))
     out.write_text(written(results))
+    draw(results).savefig(out.with_suffix(".png"), dpi=100, pil_kwargs={"optimize": True})
     print(table(results))
 
 
@@ -71,6 +75,25 @@ def report(runs: list[dict]) -> dict:
         found[data]["rule"] = mean_and_error([run["score"][-1] for run in arms[data, "rule"]])
     return {"runs": len(runs), "commits": sorted({run["commit"] for run in runs}), "versions": runs[0]["versions"],
             "data": found}  # fmt: skip
+
+
+def draw(results: dict) -> Figure:
+    """Each change's effect on the score, in parts of it, with two standard errors."""
+    figure = Figure((6.0, 5.0), layout="constrained")
+    axis = figure.subplots()
+    for (data, found), colour, shift in zip(results["data"].items(), (BLUE, ORANGE), (-0.12, 0.12), strict=False):
+        arms = [arm for arm in ARMS if arm in found]
+        effect = [found[arm]["mean"] / found["rule"]["mean"] for arm in arms]
+        error = [2 * (found[arm]["error"] or 0) / found["rule"]["mean"] for arm in arms]
+        at = [place + shift for place in range(len(arms))]
+        axis.errorbar(effect, at, xerr=error, color=colour, marker="o", ls="", capsize=3, label=data)
+    axis.axvline(0, color="black", lw=1)
+    axis.set_yticks(range(len(arms)), [" ".join(arm.split(":")[1:]) for arm in arms])
+    axis.invert_yaxis()
+    axis.xaxis.set_major_formatter(PercentFormatter(1.0))
+    axis.set(title="change of the score by one option; above 0 is worse")
+    axis.legend(frameon=False)
+    return figure
 
 
 def table(results: dict) -> str:

@@ -86,9 +86,13 @@ INX_HD double turn_of(const Params& p, uint64_t offset) {
   return turn;
 }
 
+INX_HD double in_stratum(const Strata& s, uint32_t stratum, double u) {
+  return (stratum * s.world + s.turn + u) / (s.world * double(s.size));
+}
+
 // Of the group's sample that has `place` samples of the group before it.
 INX_HD double stratified(const Strata& s, uint32_t place, double u) {
-  return (shuffle(place, s.size, s.keys) * s.world + s.turn + u) / (s.world * double(s.size));
+  return in_stratum(s, shuffle(place, s.size, s.keys), u);
 }
 
 // The last k from `low` on and below `high` with at(k) <= x; `low` where there is none. `at` does not fall.

@@ -1,76 +1,12 @@
 // The ops for CPU tensors: check, convert in chunks, run the loops of record.h, draw.h and core/refresh.h.
-#include <torch/headeronly/util/BFloat16.h>
-#include <torch/headeronly/util/Half.h>
-
 #include "backward.h"
 #include "checks.h"
 #include "core/refresh.h"
+#include "cpu/chunks.h"
 #include "cpu/draw.h"
 
 namespace infonoise::cpu {
 namespace {
-
-template <class From, class To>
-void convert(const void* data, int64_t start, int64_t stride, int size, To* out) {
-  const From* in = static_cast<const From*>(data) + start * stride;
-  for (int i = 0; i < size; ++i) out[i] = static_cast<To>(in[i * stride]);
-}
-
-// A strided vector argument, read a chunk at a time as float.
-class Floats {
- public:
-  explicit Floats(const Tensor& t)
-      : data_(t.data_ptr()), stride_(t.numel() ? t.stride(t.dim() - 1) : 1), type_(t.scalar_type()) {}
-
-  const float* read(int64_t start, int size, float* scratch) const {
-    if (type_ == ScalarType::Float && stride_ == 1) return static_cast<const float*>(data_) + start;
-    switch (type_) {
-      case ScalarType::Float: convert<float>(data_, start, stride_, size, scratch); break;
-      case ScalarType::Double: convert<double>(data_, start, stride_, size, scratch); break;
-      case ScalarType::Half: convert<c10::Half>(data_, start, stride_, size, scratch); break;
-      default: convert<c10::BFloat16>(data_, start, stride_, size, scratch);
-    }
-    return scratch;
-  }
-
- private:
-  const void* data_;
-  int64_t stride_;
-  ScalarType type_;
-};
-
-class Groups {
- public:
-  explicit Groups(const OptionalTensor& t) : present_(t.has_value()) {
-    if (!present_) return;
-    data_ = t->data_ptr();
-    stride_ = t->numel() ? t->stride(0) : 1;
-    wide_ = t->scalar_type() == ScalarType::Long;
-  }
-
-  const int64_t* read(int64_t start, int size, int64_t* scratch) const {
-    if (!present_) return nullptr;
-    wide_ ? convert<int64_t>(data_, start, stride_, size, scratch)
-          : convert<int32_t>(data_, start, stride_, size, scratch);
-    return scratch;
-  }
-
- private:
-  const void* data_ = nullptr;
-  int64_t stride_ = 1;
-  bool wide_ = true, present_;
-};
-
-// use(start, size, group): chunk after chunk of n samples; `group` is null where all are of group 0.
-template <class Use>
-void for_each_chunk(int64_t n, const OptionalTensor& group, const Use& use) {
-  const Groups groups(group);
-  int64_t scratch[kChunk];
-  for (int64_t start = 0; start < n; start += kChunk) {
-    const int size = int(std::min<int64_t>(kChunk, n - start));
-    use(start, size, groups.read(start, size, scratch));
-  }
-}
 
 const Params& params_at(const Tensor& params) { return *params_of(params); }
 
@@ -78,6 +14,7 @@ void record_all(const Rings& rings, const Grid& grid, const Tensor& sigma, const
                 const OptionalTensor& mask, const OptionalTensor& group) {
   check_batch(sigma, error, mask, group);
   const bool recomputed = in_backward();
+  const Range range = range_of(grid.row(kEdges), grid.bins);
   const Floats sigmas(sigma), errors(error);
   const bool* masks = mask ? static_cast<const bool*>(mask->data_ptr()) : nullptr;
   const int64_t mask_stride = mask && mask->numel() ? mask->stride(0) : 1;
@@ -85,16 +22,25 @@ void record_all(const Rings& rings, const Grid& grid, const Tensor& sigma, const
   bool mask_chunk[kChunk];
   for_each_chunk(sigma.numel(), group, [&](int64_t start, int size, const int64_t* groups) {
     for (int i = 0; masks && i < size; ++i) mask_chunk[i] = masks[(start + i) * mask_stride];
-    record(rings, grid,
+    record(rings, grid, range,
            {sigmas.read(start, size, sigma_chunk), errors.read(start, size, error_chunk), masks ? mask_chunk : nullptr,
             groups, size, recomputed});
   });
 }
 
+// Float32 [n], not by torch::stable::new_empty, which costs more than drawing a small batch.
+Tensor empty_floats(int64_t n) {
+  const int64_t stride = 1;
+  AtenTensorHandle made = nullptr;
+  const auto dtype = aoti_torch_dtype_float32(), device = aoti_torch_device_type_cpu();
+  TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(1, &n, &stride, dtype, device, 0, &made));
+  return Tensor(made);
+}
+
 // Everything that can fail in drawing n sigmas, so that a call which fails has changed nothing.
 Tensor new_sigma(const Tensor& cdf, int64_t n, const OptionalTensor& group, const char* name) {
   check_draw(n, group, name);
-  Tensor out = torch::stable::new_empty(cdf, {n}, ScalarType::Float);
+  Tensor out = empty_floats(n);
   const int64_t groups = cdf.size(0);
   for_each_chunk(group ? n : 0, group, [&](int64_t start, int size, const int64_t* chosen) {
     for (int i = 0; i < size; ++i)
@@ -154,7 +100,7 @@ void draw_all_by_words(const Params& p, const Grid& grid, const Tensor& cdf, con
                     [&](int i) { return find(words[i], tables + (chosen ? chosen[i] * (grid.bins + 1) : 0)); });
     });
   };
-  if (!group && n >= std::max<int64_t>(Guide::kWorth, grid.bins)) {
+  if (!group && n >= DrawTable::worth(grid.bins)) {
     const DrawTable table(tables, edges, grid.bins);
     run([&](uint32_t word, const double*) { return table.of(word); });
   } else {

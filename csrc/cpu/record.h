@@ -2,13 +2,16 @@
 #pragma once
 
 #include <algorithm>
+#include <limits>
 
 #include "core/estimate.h"
 #include "core/record.h"
+#include "cpu/widest.h"
 
 namespace infonoise::cpu {
 
-constexpr int kChunk = 256;  // samples converted, binned and drawn at a time; a multiple of 4
+constexpr int kChunk = 256;  // samples converted, binned and drawn at a time; a multiple of 16
+constexpr float kMostFinite = std::numeric_limits<float>::max();
 
 struct Batch {  // one chunk, converted; null mask or group: all true, all zero
   const float* sigma;
@@ -19,29 +22,63 @@ struct Batch {  // one chunk, converted; null mask or group: all true, all zero
   bool recomputed;  // by backward: counted, not recorded
 };
 
+// Of the slots of a ring: that of its next loss. A count that wrapped names a slot still.
+struct Slots {
+  uint64_t capacity;
+  bool power_of_two;
+  explicit Slots(int64_t c) : capacity(uint64_t(c)), power_of_two((c & (c - 1)) == 0) {}
+  uint64_t of(uint64_t written) const { return power_of_two ? written & (capacity - 1) : written % capacity; }
+};
+
+// Whether sigma and error can be recorded; else skip_cause tells why not.
+inline bool is_sound(float sigma, float error, const Range& range) {
+  return (sigma >= range.low) & (sigma <= range.high) & (error >= 0) & (error <= kMostFinite);
+}
+
+inline bool all_sound(const Batch& b, const Range& range) {
+  bool sound = true;
+  widest([&sound, range, sigma = b.sigma, error = b.error, size = b.size] {
+    int bad = 0;
+    for (int i = 0; i < size; ++i) bad |= !is_sound(sigma[i], error[i], range);
+    sound = !bad;
+  });
+  return sound;
+}
+
+// The usual chunk: every sample is recorded, in the rings of group 0.
+inline void record_sound(float* ring, int64_t* count, const double* edges, int bins, Slots slots, const float* sigma,
+                         const float* error, const int* guess, int size) {
+  for (int i = 0; i < size; ++i) {
+    const int k = settle_bin(sigma[i], guess[i], edges, bins);
+    ring[k * slots.capacity + slots.of(uint64_t(count[k]++))] = error[i];
+  }
+}
+
 // Appends a chunk to the FIFO rings of its bins, in batch order; what cannot be recorded is counted.
-inline void record(const Rings& s, const Grid& grid, const Batch& b) {
+inline void record(const Rings& s, const Grid& grid, const Range& range, const Batch& b) {
   const double* edges = grid.row(kEdges);
   const int bins = grid.bins;
-  const Range range = range_of(edges, bins);
-  const bool power_of_two = (s.capacity & (s.capacity - 1)) == 0;
+  const Slots slots(s.capacity);
   int guess[kChunk];
-  for (int i = 0; i < b.size; ++i) guess[i] = guess_bin(b.sigma[i], range, bins);
+  widest([&guess, range, sigma = b.sigma, size = b.size, bins] {
+    for (int i = 0; i < size; ++i) guess[i] = guess_bin(sigma[i], range, bins);
+  });
+  if (!b.mask && !b.group && !b.recomputed && s.groups > 0 && all_sound(b, range))
+    return record_sound(s.ring, s.count, edges, bins, slots, b.sigma, b.error, guess, b.size);
   for (int i = 0; i < b.size; ++i) {
     int64_t group = b.group ? b.group[i] : 0;
     const bool known = uint64_t(group) < uint64_t(s.groups);
     if (!known) group = 0;
     int64_t* counters = s.counters + group * kCounters;
     const float sigma = b.sigma[i], error = b.error[i];
-    const bool masked = b.mask && !b.mask[i], inside = sigma >= range.low && sigma <= range.high;
-    if (b.recomputed || masked || !known || !inside || !(error >= 0) || !std::isfinite(error)) {
+    const bool masked = b.mask && !b.mask[i];
+    if (b.recomputed || masked || !known || !is_sound(sigma, error, range)) {
+      const bool inside = sigma >= range.low && sigma <= range.high;
       counters[skip_cause(b.recomputed, masked, known, sigma, inside, error)] += 1;
       continue;
     }
     const int64_t bin = group * bins + settle_bin(sigma, guess[i], edges, bins);
-    const uint64_t written = s.count[bin]++, capacity = s.capacity;  // a count that wrapped names a slot still
-    const uint64_t slot = power_of_two ? written & (capacity - 1) : written % capacity;
-    s.ring[bin * s.capacity + slot] = error;
+    s.ring[bin * s.capacity + int64_t(slots.of(uint64_t(s.count[bin]++)))] = error;
   }
 }
 

@@ -61,7 +61,8 @@ def by_seed(runs: list[dict], name: str) -> dict[int, float]:
     """A further score of each seed, the mean over its streams."""
     values: dict[int, list[float]] = defaultdict(list)
     for run in runs:
-        values[run["seed"]].append(run["extra"][name])
+        if name in run.get("extra", {}):
+            values[run["seed"]].append(run["extra"][name])
     return {seed: fmean(streams) for seed, streams in values.items()}
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from support import generator
+from support.oracle import learnable_density
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("tqdm")

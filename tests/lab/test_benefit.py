@@ -37,8 +37,8 @@ def distance(table, per_log_sigma):
 @pytest.mark.parametrize("gamma", [0.5, 1.0, 3.0])
 @pytest.mark.parametrize("std", [0.1, 0.5, 2.0])
 def test_gaussian_data_are_sampled_by_a_power_of_sech(gamma, std):
-    """r = rho = 1 / (1 + (sigma / std)^2), so learnable is sech^4(ln(sigma / std)) / 16."""
-    schedule = rules.Sharpened(inx.InfoNoise(LOW, HIGH, seed=1), 2, gamma)
+    """Under EDM's weight; r = g = 1 / (1 + (sigma / std)^2), so the window is sech^4(ln(sigma / std)) / 16."""
+    schedule = rules.Sharpened(inx.InfoNoise(LOW, HIGH, seed=1, weight=inx.EDMWeight(std)), 2, gamma)
     fed(schedule, lambda sigma: std**2 * sigma**2 / (std**2 + sigma**2))
 
     def wanted(sigma):
@@ -65,23 +65,13 @@ def test_independent_bits_are_sampled_by_their_quadrature():
         rho = 1 / (1 + sigma.square())
         return r * (1 - r) * rho * (1 - rho)
 
-    schedule = fed(rules.Sharpened(inx.InfoNoise(LOW, HIGH, seed=1), 2, 1.0), errors, steps=1000)
+    recorder = inx.InfoNoise(LOW, HIGH, seed=1, weight=inx.EDMWeight(1.0))
+    schedule = fed(rules.Sharpened(recorder, 2, 1.0), errors, steps=1000)
     assert distance(schedule.table(), wanted) < 0.025
     assert distance(schedule.table(), lambda sigma: sigma.log().cosh() ** -4) > 0.035  # Gaussian data
 
 
-def test_an_untrained_bin_keeps_its_share():
-    """Where the error exceeds what independent Gaussians leave, the rule is theirs: r is rho, not near 1."""
-    sigma = (EDGES[1:] * EDGES[:-1]).sqrt()
-    rate = 1 / (1 + sigma.square())
-    known = rules.learnable(sigma, rate)
-    rate[20:30] = 1.7
-    torch.testing.assert_close(rules.learnable(sigma, rate), known)
-    level, share = torch.tensor([1.0, 1e3, 1e3, 1e3]), torch.tensor([0.2, 1e-6, 1e-6, 1e-6])  # the variance is 1
-    assert float(rules.learnable(level, share)[0]) == pytest.approx(0.2 * 0.8 * 0.5 * 0.5)
-
-
-def test_the_control_draws_the_default_density_by_another_stream():
+def test_the_control_draws_the_rules_density_by_another_stream():
     def errors(sigma):
         return sigma**2 / (1 + sigma**2)
 
@@ -97,7 +87,9 @@ def test_the_control_draws_the_default_density_by_another_stream():
 def test_arms_have_the_names_of_the_plan():
     job = type("Task", (), {"std": 0.5, "weight": None})
     assert rules.schedule("log-normal:0.1:0.25", job, 0).table().below(math.exp(0.1)) == pytest.approx(0.5, abs=0.02)
-    assert rules.schedule("sharpened:3", job, 0).gamma == 3
+    assert float(rules.schedule("sharpened:3", job, 0).power) == 3
+    assert rules.schedule("option:floor:0", job, 0).config.floor == 0
+    assert rules.schedule("option:sampling:stratified", job, 0).config.sampling == "stratified"
     assert rules.schedule("EDM shifted", job, 0).density.mean == rules.schedule("EDM", job, 0).density.mean == -1.2
     with pytest.raises(KeyError):
         rules.schedule("nonsense", job, 0)
@@ -112,7 +104,7 @@ def test_moments_without_the_floor():
 
 
 def test_runs_of_a_seed_differ_by_the_stream_alone():
-    first, again, other = (train("dna", "default", 8, 0, stream, 2) for stream in (0, 0, 1))
+    first, again, other = (train("dna", "rule", 8, 0, stream, 2) for stream in (0, 0, 1))
     assert first["step"] == [4, 8]
     assert first["score"] == again["score"] != other["score"]
 
@@ -151,16 +143,16 @@ def test_what_is_within_two_standard_errors_is_level():
 
 
 def test_differences_are_paired_by_seed_and_spread_is_of_streams():
-    lines = [run("default", 0, 5.0), run("default", 0, 5.2, stream=1), run("default", 1, 9.0), run("EDM", 0, 6.0),
+    lines = [run("rule", 0, 5.0), run("rule", 0, 5.2, stream=1), run("rule", 1, 9.0), run("EDM", 0, 6.0),
              run("EDM", 1, 10.1), run("sharpened:1", 0, 4.0), run("sharpened:1", 1, 8.0)]  # fmt: skip
     (group,) = statistics.summary(lines)
-    own, found = group["arms"]["default"], group["arms"]["sharpened:1"]["to default"]
+    own, found = group["arms"]["rule"], group["arms"]["sharpened:1"]["to rule"]
     assert own["mean"] == pytest.approx((5.1 + 9.0) / 2)
     assert own["stream_sd"] == pytest.approx(math.sqrt(0.02))  # of 5 and 5.2; seeds are 4 apart
     assert found["mean"] == pytest.approx(-1.0)  # of -1 and -1, over the stream that both have
     # Two seeds that agree by chance have at least the spread of all arms' differences: those of EDM are 1 and 1.1.
     assert found["error"] == pytest.approx(math.sqrt(0.005 / 2) / math.sqrt(2))
-    assert "to default" not in own
+    assert "to rule" not in own
 
 
 def test_steps_to_a_score():
@@ -169,7 +161,7 @@ def test_steps_to_a_score():
     assert statistics.steps_to(0.4, own["step"], own["score"]) is None
     assert statistics.log_ratios([own], [edm], 0.5) == pytest.approx([math.log(2) * 5 / 6])
     assert statistics.log_ratios([edm], [own], 1.0) == []
-    results = {"groups": statistics.summary([edm, own, run("default", 0, 7.0, 3.0, 1.5, 0.8)])}
+    results = {"groups": statistics.summary([edm, own, run("rule", 0, 7.0, 3.0, 1.5, 0.8)])}
     assert "| γ = 1 |" in tables.section(results["groups"][0])
 
 

@@ -9,7 +9,22 @@ import torch
 from support import generator
 
 import infonoise_ext as inx
-from experiments.benefit import compare, debian, plan, rules, samples, statistics, sweep, tables, tasks, vectors, wider
+from experiments.benefit import (
+    compare,
+    debian,
+    headline,
+    plan,
+    rules,
+    samples,
+    statistics,
+    sweep,
+    tables,
+    tasks,
+    variants,
+    vectors,
+    wider,
+)
+from experiments.benefit import transfer as transfers
 from experiments.benefit.data import Text
 from experiments.benefit.embeddings import EmbeddedBound, EmbeddedText, OneHotText, cross_entropy_step
 from experiments.benefit.runs import Job
@@ -239,21 +254,53 @@ def test_a_sweep_tells_what_it_cost():
 
 
 def test_further_scores_are_compared_with_edm():
-    lines = [line("EDM", 0, 1.0, frechet=2.0), line("EDM", 1, 1.0, frechet=8.0), line("default", 0, 1.0, frechet=1.0),
-             line("default", 1, 1.0, frechet=2.0)]  # fmt: skip
+    lines = [line("EDM", 0, 1.0, frechet=2.0), line("EDM", 1, 1.0, frechet=8.0), line("rule", 0, 1.0, frechet=1.0),
+             line("rule", 1, 1.0, frechet=2.0)]  # fmt: skip
     (group,) = statistics.summary(lines)
-    found = group["extra"]["default"]["frechet"]
+    found = group["extra"]["rule"]["frechet"]
     assert found["mean"] == pytest.approx(1.5)
     assert found["ratio"]["mean"] == pytest.approx(math.sqrt(0.5 * 0.25))
-    assert "| today's default | 1.500 ± 0.500 (0.35 ± " in tables.section(group)
+    assert "| rule | 1.500 ± 0.500 (0.35 ± " in tables.section(group)
 
 
-def test_the_wider_plan_names_tasks_and_arms_that_there_are():
-    jobs = plan.wider()
+def test_the_plan_names_tasks_and_arms_that_there_are():
+    jobs = plan.full()
     assert len(set(jobs)) == len(jobs)
-    assert {job.data for job in jobs} <= tasks.SCORES.keys()
-    assert wider.TASKS.keys() <= {job.data for job in jobs}
+    assert {job.data.split("/")[0] for job in jobs} <= tasks.SCORES.keys()
+    assert {variant for job in jobs for variant in job.data.split("/")[1:]} <= variants.VARIANTS.keys()
     assert {job.arm.split(":")[0] for job in jobs} <= rules.RULES.keys()
     by_entropy = [job.arm for job in jobs if job.data in ("cross-entropy", "embeddings")]
     assert "CDCD" in by_entropy
     assert "second moment" not in by_entropy
+
+
+def test_the_rule_against_a_rival():
+    """Errors of 1 and 2 against 2 and 4: half; and the rival's end at the middle of the curve, on a log scale."""
+    rule = [
+        line("rule", seed, score) | {"step": [50, 100], "score": [4 * score, score]}
+        for seed, score in ((0, 1.0), (1, 2.0))
+    ]
+    edm = [
+        line("EDM", seed, 2 * score) | {"step": [50, 100], "score": [8 * score, 2 * score]}
+        for seed, score in ((0, 1.0), (1, 2.0))
+    ]
+    (group,) = statistics.summary(rule + edm)
+    duel = group["duels"]["EDM"]
+    assert duel["error"]["mean"] == pytest.approx(0.5)
+    assert duel["steps"]["mean"] == pytest.approx(100 / (50 * 2 ** (2 / 3)))  # from 4 to 1, 2 is two thirds of the way
+    assert not duel["level"]
+    assert headline.saved(duel) == "1.26"
+    assert headline.saved(statistics.duel(edm, rule)) == "never"
+    assert headline.verdict(headline.Goal("ks", "EDM", 1.5), duel["steps"], False) == "missed"
+    assert headline.verdict(headline.Goal("ks", "EDM", 1.2), duel["steps"], False) == "reached"
+    assert (
+        headline.verdict(headline.Goal("ks", "EDM", error=0.4), {"mean": 0.5, "error": 0.06}, False)
+        == "within the error"
+    )
+
+
+def test_transfer_in_the_band_is_one():
+    found = transfers.transfer("dna", before=5, after=5, samples=8, seeds=1)
+    assert found[0] == {"mean": 1.0, "error": 0.0}
+    assert len(found) == len(transfers.DISTANCES)
+    assert all(math.isfinite(one["mean"]) for one in found)

@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <array>
 #include <memory>
 #include <vector>
@@ -37,16 +38,56 @@ double quantile(double u, const std::vector<double>& cdf, double log_min, double
 py::list draw_by_words(const std::vector<uint32_t>& words, const std::vector<double>& cdf,
                        const std::vector<double>& edges, float width) {
   const int bins = int(cdf.size()) - 1;
+  Params p{};
+  p.width = width;
+  std::vector<float> sigma(words.size());
   const auto table = std::make_unique<cpu::DrawTable>(cdf.data(), edges.data(), bins);
+  for (size_t start = 0; start < words.size(); start += cpu::kChunk)
+    cpu::draw_by_words(p, {edges.data(), bins}, words.data() + start,
+                       int(std::min<size_t>(cpu::kChunk, words.size() - start)), sigma.data() + start,
+                       [&](int i) { return table->of(words[start + i]); });
   py::list out;
-  for (const uint32_t word : words) {
-    const WordBin& bin = table->of(word);
-    const int searched = cdf_bin(uniform(word), cdf.data(), bins);
+  for (size_t i = 0; i < words.size(); ++i) {
+    const WordBin& bin = table->of(words[i]);
+    const int searched = cdf_bin(uniform(words[i]), cdf.data(), bins);
     const bool same =
         word_bin(cdf.data(), searched, edges.data()).first == bin.first && bin.edge == float(edges[searched]);
-    out.append(py::make_tuple(same ? searched : -1, sigma_of_word(bin, word, width, float(edges[bins]))));
+    out.append(py::make_tuple(same ? searched : -1, sigma[i]));
   }
   return out;
+}
+
+// The u of n samples, stratified or not.
+std::vector<double> uniforms(uint64_t seed, uint64_t offset, uint32_t rank, int64_t world, bool stratified, int n) {
+  Params p{};
+  p.rank = rank;
+  p.world = double(world);
+  const Stream stream{seed, offset, rank};
+  cpu::AllStrata strata(1);
+  strata.count(0, n);
+  strata.prepare(p, stream);
+  std::vector<double> u(n);
+  for (int start = 0; start < n; start += cpu::kChunk) {
+    uint32_t words[cpu::kChunk];
+    const int size = std::min(cpu::kChunk, n - start);
+    cpu::words_of_chunk(stream, start, size, words);
+    cpu::uniforms(words, nullptr, size, stratified ? &strata : nullptr, u.data() + start);
+  }
+  return u;
+}
+
+// The rings and the counts [K] after one batch, and the counters.
+py::tuple record(const std::vector<float>& sigma, const std::vector<float>& error, const std::vector<double>& edges,
+                 int64_t capacity) {
+  const int bins = int(edges.size()) - 1;
+  std::vector<float> ring(bins * capacity);
+  std::vector<int64_t> count(bins), counters(kCounters);
+  for (size_t start = 0; start < sigma.size(); start += cpu::kChunk)
+    cpu::record({ring.data(), count.data(), counters.data(), 1, capacity}, {edges.data(), bins},
+                range_of(edges.data(), bins),
+                {sigma.data() + start, error.data() + start, nullptr, nullptr,
+                 int(std::min<size_t>(cpu::kChunk, sigma.size() - start)), false});
+  return py::make_tuple(ring, count, counters);
 }
 
 // Byte offsets of the fields of Params, in units of a double, by name.
@@ -99,6 +140,10 @@ PYBIND11_MODULE(_native, m) {
   m.def("exp_plain", py::vectorize(exp_plain));
   m.def("exp_float", py::vectorize(exp_float));
   m.def("draw_by_words", &draw_by_words);
+  m.def("uniforms", &uniforms);
+  m.def("record", &record);
+  m.attr("widest_vectors") = int(cpu::widest_vectors());
+  m.def("use_vectors", [](int width) { cpu::vectors = cpu::Vectors(width); });
   m.def("gate", py::vectorize(gate));
   m.def("cdf_bin",
         [](double u, const std::vector<double>& cdf) { return cdf_bin(u, cdf.data(), int(cdf.size()) - 1); });

@@ -100,7 +100,7 @@ def test_many_groups_are_thinned_and_then_left_out():
     schedule = inx.InfoNoise(seed=1, groups=2, bins=64, **QUICK)
     history.record(schedule.snapshot())
     record = history.records[0]
-    many = {"profiles": record["profiles"][:1] * 1500, "summary": dict(record["summary"])}
+    many = {name: record[name][:1] * 1500 for name in ("profiles", "troubles")} | {"summary": dict(record["summary"])}
     for name, value in record["summary"].items():
         if name.startswith("group0/"):
             many["summary"] |= {f"group{g}/{name[7:]}": value for g in range(1500)}
@@ -266,7 +266,7 @@ def test_hostile_names_and_numbers_are_text(tmp_path):
     recorded(folder / "run.jsonl", 40)
     records = [json.loads(line) for line in (folder / "run.jsonl").read_text().splitlines()]
     for record in records:
-        record["config"] |= {f"option {hostile}": f"value {hostile}", "coverage": f'">{hostile}', "sigma_min": hostile}
+        record["config"] |= {f"option {hostile}": f"value {hostile}", "floor": f'">{hostile}', "sigma_min": hostile}
         record["summary"] |= {"pivot": hostile, "information": f'">{hostile}'}
     (folder / "run.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     script = "const b = document.body; b.dataset.images = document.images.length; b.dataset.text = b.textContent"

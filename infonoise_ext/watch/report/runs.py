@@ -10,7 +10,7 @@ from ..history import History
 
 Record = dict[str, Any]
 Entry = dict[str, Any]
-"""One group at one record: "step", the names of its summary without a prefix, and "profile" with its curves."""
+"""One group at one record: "step", names of its summary without a prefix, "profile" with its curves, "found" troubles."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,8 @@ def standing(records: list[Record]) -> list[Record]:
 
 def entries_of(record: Record) -> list[Entry]:
     """A record's part for each group."""
-    entries: list[Entry] = [{"step": record["step"], "profile": p} for p in record["profiles"]]
+    pairs = zip(record["profiles"], record["troubles"], strict=True)
+    entries: list[Entry] = [{"step": record["step"], "profile": profile, "found": found} for profile, found in pairs]
     for key, value in record["summary"].items():
         group, _, name = key.rpartition("/")
         if group:

@@ -30,7 +30,7 @@ SKIPPED = {
 }
 """Share of the samples that may be skipped for a cause, and what the cause is; masks are the caller's own choice."""
 
-RANK_DISTANCE = 0.05
+RANK_DISTANCE = 0.15
 """Largest difference between the cdfs of two ranks at one step that sampling noise explains."""
 
 GAP = 3.0
@@ -105,7 +105,7 @@ def find_warnings(run: Run) -> list[Trouble]:
     by_title: dict[str, dict[str, str]] = {}
     for name, s in zip(names_of(series), series, strict=True):
         skipped = _skipped(s.entries)
-        for title, text in (*s.entries[-1]["troubles"], *([("Skipped samples", f"{skipped}.")] if skipped else [])):
+        for title, text in (*s.entries[-1]["found"], *([("Skipped samples", f"{skipped}.")] if skipped else [])):
             by_title.setdefault(title, {})[name] = text
     out = [trouble for title, texts in by_title.items() for trouble in _shared(title, texts, len(series))]
     if len(run.records) > 1:
