@@ -68,6 +68,10 @@ class InfoNoise:
         config: options to start from.
         **options: fields of `InfoNoiseConfig`.
 
+    Attributes:
+        held_out: a `Profile` of samples that are not trained on, or an InfoNoise, with as many groups, that records
+            their errors; None to begin with, and not saved. `troubles` compares the training errors with it.
+
     Raises:
         ValueError: an argument out of range, named with what is allowed; a prior of nothing measured.
         OSError: a prior's path that cannot be opened.
@@ -101,6 +105,7 @@ class InfoNoise:
         self.weight = as_weight(weight)
         self.bound = bound
         self.history = history
+        self.held_out: Profile | InfoNoise | None = None
         self.process_group = process_group
         self.rank, self.world = placement(process_group, rank, world)
         self._rank_given = (rank, world) != (None, None)
@@ -354,17 +359,18 @@ class InfoNoise:
 
     def summary(self) -> dict[str, float]:
         """Flat numbers for any logger; keys in docs/monitoring.md. Waits for the device."""
-        return summarize(self.state, self.config)
+        return summarize(self.state, self.config, self._held_out())
 
     def snapshot(self) -> dict[str, Any]:
         """Plain values of this moment, for `History.record`: options, summary and curves. Waits for the device."""
-        return snapshot(self.state, self.config, self.rank, self.world)
+        return snapshot(self.state, self.config, self.rank, self.world, self._held_out())
 
     @property
     def status(self) -> str | list[str]:
         """In words, for each group: one of `STATUSES`, and its first trouble if it has one. Waits for the device."""
         codes = self.state.counters[:, COUNTERS.index("status")].tolist()
-        found = [troubles(self.state, self.config, g) for g in range(self.groups)]
+        held_out = self._held_out()
+        found = [troubles(self.state, self.config, g, held_out[g]) for g in range(self.groups)]
         words = [
             f"{STATUSES[code]}, but {some[0]}" if some else STATUSES[code]
             for code, some in zip(codes, found, strict=True)
@@ -378,7 +384,14 @@ class InfoNoise:
             ValueError: group is not in [0, G).
         """
         index = whole("group", group, least=0, most=self.groups - 1)
-        return [str(trouble) for trouble in troubles(self.state, self.config, index)]
+        return [str(trouble) for trouble in troubles(self.state, self.config, index, self._held_out()[index])]
+
+    def _held_out(self) -> list[Profile | None]:
+        """Of every group, where something is recorded."""
+        if self.held_out is None or isinstance(self.held_out, Profile):
+            return [self.held_out] * self.groups
+        profiles = [self.held_out.profile(g) for g in range(self.groups)]
+        return [profile if bool((profile.count > 0).any()) else None for profile in profiles]
 
     def state_dict(self) -> dict[str, Any]:
         """Live state tensors and plain values; no collective, the same on every rank but the rings."""
