@@ -122,7 +122,7 @@ def refresh_group(
     own, cdf, counters = moments + g * K * N_MOMENTS, cdf + g * (K + 1), counters + g * N_COUNTERS
     remember(k, count + g * K, previous_count + g * 2 * K, previous_cdf + g * (K + 1), cdf, K)
     total, wanted = tl.sum(tl.load(own + k * N_MOMENTS, mask=live, other=0.0)), tl.load(params + MIN_COUNT)
-    short = (total < wanted) | (total <= 0)
+    short = ~((total >= wanted) & (total > 0))
     if short & (G > 1):
         own = everyone + g * K * N_MOMENTS
         total = tl.sum(together(moments, own, k, G, K))
