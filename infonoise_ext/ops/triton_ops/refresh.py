@@ -123,9 +123,10 @@ def refresh_group(
     remember(k, count + g * K, previous_count + g * 2 * K, previous_cdf + g * (K + 1), cdf, K)
     total, wanted = tl.sum(tl.load(own + k * N_MOMENTS, mask=live, other=0.0)), tl.load(params + MIN_COUNT)
     short = ~((total >= wanted) & (total > 0))
-    if short & (G > 1):
-        own = everyone + g * K * N_MOMENTS
-        total = tl.sum(together(moments, own, k, G, K))
+    if G > 1:  # noqa: SIM102 (a constant of a single group: nothing below is compiled)
+        if short:
+            own = everyone + g * K * N_MOMENTS
+            total = tl.sum(together(moments, own, k, G, K))
     if (total >= wanted) & (total > 0):
         found, variance = estimate(own, k, params, grid, K)
         tl.store(mmse + g * K + k, found, mask=live)
