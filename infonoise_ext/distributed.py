@@ -88,9 +88,10 @@ def over_ranks(moments: Tensor, group: dist.ProcessGroup | None) -> Tensor:
 
 def gathered(x: Tensor, group: dist.ProcessGroup) -> Tensor:
     """The tensors of all ranks, [world, ...], by one collective."""
-    ranks = x.new_empty((group.size(), *x.shape))
-    dist.all_gather_into_tensor(ranks, x, group=group)
-    return ranks
+    ranks = x.new_empty(group.size() * x.numel())  # as one vector: gloo takes no other dimensions than x has
+    gather = getattr(dist, "all_gather_single", dist.all_gather_into_tensor)  # its name since torch 2.13
+    gather(ranks, x.reshape(-1), group=group)
+    return ranks.view(group.size(), *x.shape)
 
 
 def compare_ranks(state: State, config: InfoNoiseConfig, group: dist.ProcessGroup) -> None:

@@ -8,6 +8,7 @@ from torch.autograd import forward_ad
 
 from .curves.arguments import refuse
 from .curves.density import Density
+from .curves.levels import Shift
 from .ops import eager, registry
 from .ops.checks import check_pair, error_dtype
 from .ops.eager.loss import aligned
@@ -24,6 +25,7 @@ def denoising_loss(
     *,
     mask: Tensor | None = None,
     group: Tensor | None = None,
+    shift: Shift = None,
 ) -> Tensor:
     """Mean of w(sigma) times the squared error under each level, and `schedule.observe` of that error.
 
@@ -40,6 +42,7 @@ def denoising_loss(
             statistics, whatever they hold; with more sizes, as for padding, it leaves elements out of a level's mean,
             in plain PyTorch.
         group: int64 or int32, as `InfoNoise.observe` takes it.
+        shift: in log sigma, as `InfoNoise.observe` takes it; the weight is that of sigma as it is.
 
     Returns:
         0-dimensional float32, float64 if an input is: the mean over the levels kept, 0 if there are none.
@@ -64,7 +67,7 @@ def denoising_loss(
         else:
             levels = sigma.dim() - 1
             error = measure(*aligned(denoised.flatten(0, levels), target.flatten(0, levels))).view(sigma.shape)
-    schedule.observe(sigma, error, mask, group)
+    schedule.observe(sigma, error, mask, group, shift=shift)
     weight = schedule.weight(sigma)
     if mask is None:
         return (weight * error).sum() / max(error.numel(), 1)

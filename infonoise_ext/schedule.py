@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .curves.arguments import refuse, whole
 from .curves.densities import LogNormal
-from .curves.levels import Shape, as_vectors, groups_of, sizes
+from .curves.levels import Shape, Shift, as_vectors, groups_of, shifted, sizes
 from .curves.weights import Weight, as_weight, evaluate
 from .distributed import compare_ranks, initialized, late_placement, over_ranks, placement
 from .ops import registry
@@ -52,7 +52,8 @@ class InfoNoise:
             units of the recorded error, another `InfoNoise` or the path of either as saved (of its group 0), it is
             the density that this schedule would learn from it, on its own range and for its own weight and bound.
         bound: callable sigma -> largest possible mmse, in the units of the recorded error.
-        groups: G, independent schedules in one object, chosen per sample by `group`.
+        groups: G, schedules in one object, chosen per sample by `group`. A group draws what all groups' losses teach
+            until it has `min_count` of its own.
         device: where the state lives.
         seed: 64-bit key of the random stream; None draws one from torch's generator.
         generator: the generator that None draws from.
@@ -66,6 +67,10 @@ class InfoNoise:
         history: a `History` that `step()` records refreshes into; with a process group `advance` does too.
         config: options to start from.
         **options: fields of `InfoNoiseConfig`.
+
+    Attributes:
+        held_out: a `Profile` of samples that are not trained on, or an InfoNoise, with as many groups, that records
+            their errors; None to begin with, and not saved. `troubles` compares the training errors with it.
 
     Raises:
         ValueError: an argument out of range, named with what is allowed; a prior of nothing measured.
@@ -100,6 +105,7 @@ class InfoNoise:
         self.weight = as_weight(weight)
         self.bound = bound
         self.history = history
+        self.held_out: Profile | InfoNoise | None = None
         self.process_group = process_group
         self.rank, self.world = placement(process_group, rank, world)
         self._rank_given = (rank, world) != (None, None)
@@ -149,29 +155,45 @@ class InfoNoise:
         """Where the state lives."""
         return self.state.ring.device
 
-    def sample(self, shape: Shape, group: Tensor | None = None) -> Tensor:
+    def sample(self, shape: Shape, group: Tensor | None = None, *, shift: Shift = None) -> Tensor:
         """Draw noise levels from the current table.
 
         Args:
             shape: how many, or the sizes of a tensor of levels, such as (B, T) for one a frame.
-            group: int64 or int32 in [0, G), of the levels' shape or of its first sizes; None is group 0.
+            group: int64 or int32 in [0, G), of the levels' shape or of its first sizes; None where G is 1.
+            shift: in log sigma, of data whose profile lies so much higher (docs/train.md): a number, or floating of
+                the levels' shape or of its first sizes. What is drawn moves by it.
 
         Returns:
-            sigma float32 in [sigma_min, sigma_max].
+            sigma float32 in [sigma_min, sigma_max], but for the shift.
 
         Raises:
-            ValueError: a negative size, or a group that does not fit.
+            ValueError: a negative size, or a group or a shift that does not fit, or no group of several.
             RuntimeError: backward is running: a region that is computed again would get other numbers.
         """
         self._ask_rank()
+        self._check_given(group=group)
         s = self.state
         if not isinstance(shape, tuple | list):
-            return self._ops.sample_(s.cdf, s.rng, s.grid, s.params, shape, group)
+            return shifted(self._ops.sample_(s.cdf, s.rng, s.grid, s.params, shape, group), shift)
         wanted = sizes(shape)
         flat = groups_of("group", group, wanted)
-        return self._ops.sample_(s.cdf, s.rng, s.grid, s.params, math.prod(wanted), flat).view(wanted)
+        return shifted(self._ops.sample_(s.cdf, s.rng, s.grid, s.params, math.prod(wanted), flat).view(wanted), shift)
 
-    def observe(self, sigma: Tensor, error: Tensor, mask: Tensor | None = None, group: Tensor | None = None) -> None:
+    def _check_given(self, **groups: Tensor | None) -> None:
+        for name, group in groups.items():
+            if group is None and self.groups > 1:
+                refuse(name, None, f"the group of each level, in [0, {self.groups})")
+
+    def observe(
+        self,
+        sigma: Tensor,
+        error: Tensor,
+        mask: Tensor | None = None,
+        group: Tensor | None = None,
+        *,
+        shift: Shift = None,
+    ) -> None:
         """Record a batch or micro-batch; no host sync, gradients are ignored.
 
         Called while backward runs, as activation checkpointing does to compute a region again, it records
@@ -183,9 +205,15 @@ class InfoNoise:
                 elements (`channel.clean_error` converts other predictions). To the signal "learnable" and to
                 `troubles` a sum over d elements looks like data of d times the variance.
             mask: bool of sigma's shape, False leaves a level out.
-            group: int64 or int32 in [0, G), of sigma's shape or of its first sizes.
+            group: int64 or int32 in [0, G), of sigma's shape or of its first sizes; None where G is 1.
+            shift: what `sample` was given for these levels: they count as sigma exp(-shift).
+
+        Raises:
+            ValueError: shapes, dtypes or devices that do not fit, or no group of several.
         """
         s = self.state
+        self._check_given(group=group)
+        sigma = shifted(sigma, shift, -1)
         if sigma.dim() != 1:
             sigma, error, mask, group = as_vectors(sigma, error, mask, group)
         self._ops.observe_(s.ring, s.count, s.counters, s.grid, sigma, error, mask, group)
@@ -222,8 +250,11 @@ class InfoNoise:
         mask: Tensor | None = None,
         group: Tensor | None = None,
         next_group: Tensor | None = None,
+        *,
+        shift: Shift = None,
+        next_shift: Shift = None,
     ) -> Tensor:
-        """`observe`, `sample` and `step` in one launch, for a loop without gradient accumulation.
+        """`observe`, `sample` and `step` in one launch, three of several groups, for a loop without accumulation.
 
         A table that is due serves from the next call. Takes what `observe` takes. With a process group
         the refresh is collective and breaks a compiled graph: under `fullgraph=True` call `observe` and
@@ -232,17 +263,23 @@ class InfoNoise:
         Args:
             next_group: groups of the batch to draw, which must be given where `group` is. Sizes that it lacks
                 are those of sigma.
+            shift: of the levels that were used, as `observe` takes it.
+            next_shift: of the levels to draw, as `sample` takes it; it must be given where `shift` is.
 
         Returns:
             sigma float32 of the next batch, of sigma's shape.
 
         Raises:
-            ValueError: `group` without `next_group`.
+            ValueError: `group` without `next_group`, `shift` without `next_shift`, or no group of several.
             RuntimeError: backward is running, as for `sample`.
         """
         self._ask_rank()
         if group is not None and next_group is None:
             refuse("next_group", None, "the groups of the batch to draw, where groups are used")
+        if shift is not None and next_shift is None:
+            refuse("next_shift", None, "the shift of the batch to draw, where shifts are used")
+        self._check_given(group=group)
+        sigma = shifted(sigma, shift, -1)
         if sigma.dim() == 1 and (next_group is None or next_group.dim() == 1):
             n = sigma.numel() if next_group is None else next_group.numel()
             following = self._ops.advance_(*self.state, sigma, error, mask, group, n, next_group)
@@ -252,7 +289,7 @@ class InfoNoise:
             following = self._ops.advance_(*self.state, *flat, wanted.numel(), upcoming).view(wanted)
         if self.process_group is not None:
             self._step_on_host()
-        return following
+        return shifted(following, next_shift, name="next_shift")
 
     def refresh(self) -> None:
         """Rebuild the table now from what is recorded, by all ranks of a process group, if that is enough."""
@@ -322,17 +359,18 @@ class InfoNoise:
 
     def summary(self) -> dict[str, float]:
         """Flat numbers for any logger; keys in docs/monitoring.md. Waits for the device."""
-        return summarize(self.state, self.config)
+        return summarize(self.state, self.config, self._held_out())
 
     def snapshot(self) -> dict[str, Any]:
         """Plain values of this moment, for `History.record`: options, summary and curves. Waits for the device."""
-        return snapshot(self.state, self.config, self.rank, self.world)
+        return snapshot(self.state, self.config, self.rank, self.world, self._held_out())
 
     @property
     def status(self) -> str | list[str]:
         """In words, for each group: one of `STATUSES`, and its first trouble if it has one. Waits for the device."""
         codes = self.state.counters[:, COUNTERS.index("status")].tolist()
-        found = [troubles(self.state, self.config, g) for g in range(self.groups)]
+        held_out = self._held_out()
+        found = [troubles(self.state, self.config, g, held_out[g]) for g in range(self.groups)]
         words = [
             f"{STATUSES[code]}, but {some[0]}" if some else STATUSES[code]
             for code, some in zip(codes, found, strict=True)
@@ -346,7 +384,14 @@ class InfoNoise:
             ValueError: group is not in [0, G).
         """
         index = whole("group", group, least=0, most=self.groups - 1)
-        return [str(trouble) for trouble in troubles(self.state, self.config, index)]
+        return [str(trouble) for trouble in troubles(self.state, self.config, index, self._held_out()[index])]
+
+    def _held_out(self) -> list[Profile | None]:
+        """Of every group, where something is recorded."""
+        if self.held_out is None or isinstance(self.held_out, Profile):
+            return [self.held_out] * self.groups
+        profiles = [self.held_out.profile(g) for g in range(self.groups)]
+        return [profile if bool((profile.count > 0).any()) else None for profile in profiles]
 
     def state_dict(self) -> dict[str, Any]:
         """Live state tensors and plain values; no collective, the same on every rank but the rings."""

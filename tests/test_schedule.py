@@ -244,6 +244,30 @@ def test_what_the_tables_were_built_with_cannot_be_changed_alone(name):
             setattr(other, name, getattr(schedule, name))
 
 
+@pytest.mark.parametrize("backend", ["auto", "eager"])
+def test_a_rare_group_draws_what_all_have_learned_until_it_has_its_own(backend):
+    """Of std 0.5 and 5, a thousandth of the samples: it leans at once, and after 64 losses draws by them alone."""
+    schedule, g, stds = inx.InfoNoise(groups=2, seed=1, backend=backend, refresh_every=5), generator(4), [0.5, 5.0]
+    for steps, rare in ((100, 0), (200, 8)):
+        for step in range(steps):
+            group = (torch.arange(256) < rare).long()
+            group[0] |= int(step % 5 == 0 and step < 100)
+            sigma = schedule.sample(256, group)
+            noise = torch.randn(256, 8, generator=g).square().mean(1)
+            error = torch.where(group == 0, gaussian_mmse(sigma, stds[0]), gaussian_mmse(sigma, stds[1]))
+            schedule.observe(sigma, error * noise, group=group)
+            schedule.step()
+        cdf = schedule.state.cdf
+        if rare == 0:
+            assert schedule.status == ["active", "waiting for losses"]
+            assert schedule.state.count[1].sum() == 20
+            assert float((cdf[0] - cdf[1]).abs().max()) < 0.1
+            assert schedule.troubles(1) == []
+    assert schedule.status == ["active", "active"]
+    assert float(schedule.table(1).level(0.5)) > 4 * float(schedule.table(0).level(0.5))
+    assert schedule.summary()["group1/refreshes"] > 0
+
+
 def test_groups_of_the_next_batch_must_be_given():
     schedule, x = inx.InfoNoise(groups=2, seed=1), torch.ones(4)
     group = torch.tensor([0, 1, 1, 0])
@@ -252,6 +276,16 @@ def test_groups_of_the_next_batch_must_be_given():
     assert int(schedule.state.count.sum()) == 0
     assert schedule.advance(x, x, group=group, next_group=group[:3]).shape == (3,)
     assert inx.LogNormal(0.0, 1.0).advance(x, x, group=group).shape == (4,)
+    for call in (
+        lambda: schedule.sample(4),
+        lambda: schedule.sample((2, 2)),
+        lambda: schedule.observe(x, x),
+        lambda: schedule.advance(x, x),
+        lambda: schedule.advance(x, x, next_group=group),
+    ):
+        with pytest.raises(ValueError, match=r"group is None, but must be the group of each level, in \[0, 2\)"):
+            call()
+    assert int(schedule.state.count.sum()) == 4
 
 
 def test_a_rank_is_a_word_of_the_counter():

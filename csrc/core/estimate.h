@@ -39,6 +39,32 @@ INX_HD void load_pools(const Team& team, int bins, const double* moments, const 
   team.sync();
 }
 
+// The losses of all groups as of one, from the moments [G, K, kMoments].
+template <class Team>
+INX_HD void load_everyone(const Team& team, int64_t groups, int bins, const double* moments, const Pools& pools) {
+  for (int k = team.first(); k < bins; k += team.step()) {
+    Pool pool{0, 0, 0};
+    for (int64_t g = 0; g < groups; ++g) {
+      const double* m = moments + (g * bins + k) * kMoments;
+      pool = merged(pool, {m[kCount], m[kRest], m[kLargest]});
+    }
+    pools.set(k, pool);
+  }
+  team.sync();
+}
+
+// Whether they are so many losses that an estimate is made. Ends with a barrier.
+template <class Team>
+INX_HD bool enough(const Team& team, const Params& p, int bins, const Pools& pools, double* shared_value) {
+  double total = 0;
+  for (int k = 0; team.first() == 0 && k < bins; ++k) total += pools.count[k];
+  if (team.first() == 0) *shared_value = total;
+  team.sync();
+  total = *shared_value;
+  team.sync();
+  return total >= p.min_count && total > 0;
+}
+
 // Of an element of the data: that of Gaussian data with the mean error of the highest `min_count` losses.
 INX_HD double variance(const Params& p, const Grid& grid, const Pools& pools) {
   const double* sigma = grid.row(kSigma);

@@ -109,25 +109,20 @@ constexpr int work_size(int bins) { return 3 * bins + kTold; }
 
 INX_HD Pools pools_of(double* work, int bins) { return {work, work + bins, work + 2 * bins}; }
 
-// With the moments of the rings as pools in `work`.
-template <class Team>
-INX_HD void refresh(const Team& team, const Params& p, const Grid& grid, const Table& t, double* work) {
+// With the moments of the rings as pools in `work`. While a group has too few losses, `everyone(pools)` puts those of
+// all groups in their place, and says whether there are others.
+template <class Team, class Everyone>
+INX_HD void refresh(const Team& team, const Params& p, const Grid& grid, const Table& t, double* work,
+                    const Everyone& everyone) {
   const int bins = grid.bins;
   const bool leads = team.first() == 0;
   const Pools pools = pools_of(work, bins);
   double* shared_values = work + 3 * bins;
   remember(team, bins, t);
-  if (leads) {
-    double total = 0;
-    for (int k = 0; k < bins; ++k) total += pools.count[k];
-    *shared_values = total;
-  }
-  team.sync();
-  const double total = *shared_values;
-  team.sync();
-  if (!(total >= p.min_count && total > 0)) {
+  const bool own = enough(team, p, bins, pools, shared_values);
+  if (!own) {
     if (leads) t.counters[kWaits] += 1, t.counters[kStatus] = kWaiting;
-    return;
+    if (!everyone(pools) || !enough(team, p, bins, pools, shared_values)) return;
   }
   const double variance = estimate(team, p, grid, pools, t.mmse, shared_values);
   double *a = pools.rest, *b = pools.largest;
@@ -138,7 +133,8 @@ INX_HD void refresh(const Team& team, const Params& p, const Grid& grid, const T
   team.sync();
   const double midpoint = pivot(team, p, grid, a, b, shared_values);
   const bool good = build_table(team, p, grid, midpoint, variance, t, a, b, shared_values);
-  if (leads) t.counters[good ? kRefreshes : kDegenerates] += 1, t.counters[kStatus] = good ? kActive : kDegenerate;
+  if (leads && own)
+    t.counters[good ? kRefreshes : kDegenerates] += 1, t.counters[kStatus] = good ? kActive : kDegenerate;
 }
 
 }  // namespace infonoise

@@ -117,12 +117,27 @@ void draw(const Params& p, const Grid& grid, const Tensor& cdf, const Tensor& rn
   if (n > 0) state[1] += 1;
 }
 
-// Refreshes the table of group i from its moments.
-void refresh_group(const Params& p, const Grid& grid, const double* moments, const Tables& tables, const int64_t* count,
-                   int64_t* counters, int64_t i) {
+// Refreshes the tables of the groups that are `due`, from the moments of all.
+template <class Due>
+void refresh_groups(const Params& p, const Grid& grid, const double* moments, const Tables& tables,
+                    const int64_t* count, int64_t* counters, int64_t groups, const Due& due) {
+  const int bins = grid.bins;
   double work[work_size(kMaxBins)];
-  load_pools(Alone(), grid.bins, moments, pools_of(work, grid.bins));
-  refresh(Alone(), p, grid, table_of(tables, count, counters, grid.bins, i), work);
+  std::vector<double> together;
+  const auto everyone = [&](const Pools& pools) {
+    if (groups == 1) return false;
+    if (together.empty()) {
+      together.resize(3 * bins);
+      load_everyone(Alone(), groups, bins, moments, pools_of(together.data(), bins));
+    }
+    for (int k = 0; k < bins; ++k) pools.set(k, pools_of(together.data(), bins).at(k));
+    return true;
+  };
+  for (int64_t i = 0; i < groups; ++i) {
+    if (!due(i)) continue;
+    load_pools(Alone(), bins, moments + i * bins * kMoments, pools_of(work, bins));
+    refresh(Alone(), p, grid, table_of(tables, count, counters, bins, i), work, everyone);
+  }
 }
 
 void observe_(const Tensor& ring, const Tensor& count, const Tensor& counters, const Tensor& grid, const Tensor& sigma,
@@ -147,8 +162,7 @@ void refresh_(const Tensor& moments, const Tensor& count, const Tensor& previous
   int64_t* counts = counters_of(counters, groups);
   const int64_t* recorded = count_of(count, groups, g.bins);
   const Tables tables = tables_of(previous_count, previous_cdf, mmse, cdf, stats, groups, g.bins);
-  const Params& p = params_at(params);
-  for (int64_t i = 0; i < groups; ++i) refresh_group(p, g, m + i * g.bins * kMoments, tables, recorded, counts, i);
+  refresh_groups(params_at(params), g, m, tables, recorded, counts, groups, [](int64_t) { return true; });
 }
 
 Tensor sample_(const Tensor& cdf, const Tensor& rng, const Tensor& grid, const Tensor& params, int64_t n,
@@ -171,13 +185,16 @@ Tensor advance_(const Tensor& ring, const Tensor& count, const Tensor& previous_
   Tensor next = new_sigma(cdf, n, next_group, "next_group");
   record_all(rings, g, sigma, error, mask, group);
   draw(p, g, cdf, rng, next, next_group);
-  double moments[kMoments * kMaxBins];
+  const auto due = [&](int64_t i) { return refresh_is_due(p, rings.counters[i * kCounters + kSteps]); };
+  bool any = false;
   for (int64_t i = 0; i < rings.groups; ++i) {
-    if (!refresh_is_due(p, ++rings.counters[i * kCounters + kSteps])) continue;
-    const int64_t first = i * g.bins;
-    ring_moments(rings.ring + first * rings.capacity, rings.count + first, g.bins, rings.capacity, moments);
-    refresh_group(p, g, moments, tables, rings.count, rings.counters, i);
+    ++rings.counters[i * kCounters + kSteps];
+    any = any || due(i);
   }
+  if (!any) return next;
+  std::vector<double> moments(rings.groups * g.bins * kMoments);
+  ring_moments(rings.ring, rings.count, int(rings.groups * g.bins), rings.capacity, moments.data());
+  refresh_groups(p, g, moments.data(), tables, rings.count, rings.counters, rings.groups, due);
   return next;
 }
 

@@ -112,7 +112,10 @@ INX_KERNEL sample_kernel(const double* cdf, Grid grid, const Params* params, int
   draw_all(p, grid, cdf, groups, rng, header_of(shared)->offset, d, shared);
 }
 
-INX_KERNEL bin_stats_kernel(const float* ring, const int64_t* count, int64_t bins, int64_t capacity, double* moments) {
+// Given counters, both only if the step that was counted makes a refresh due.
+INX_KERNEL bin_stats_kernel(const float* ring, const int64_t* count, int64_t bins, int64_t capacity, double* moments,
+                            const Params* params, const int64_t* counters) {
+  if (counters && !refresh_is_due(*params, counters[kSteps])) return;
   const int64_t step = int64_t(gridDim.x) * (blockDim.x / 32);
   for (int64_t k = int64_t(blockIdx.x) * (blockDim.x / 32) + threadIdx.x / 32; k < bins; k += step) {
     const int64_t filled = count[k] < capacity ? count[k] : capacity;
@@ -125,12 +128,17 @@ INX_KERNEL bin_stats_kernel(const float* ring, const int64_t* count, int64_t bin
 }
 
 INX_KERNEL refresh_kernel(const double* moments, Tables t, Grid grid, const Params* params, const int64_t* count,
-                          int64_t* counters) {
+                          int64_t* counters, bool if_due) {
   INX_SHARED(shared);  // a block a group
+  if (if_due && !refresh_is_due(*params, counters[kSteps])) return;
   const int64_t g = blockIdx.x;
   double* work = body_of<double>(shared);
   load_pools(Block(), grid.bins, moments + g * grid.bins * kMoments, pools_of(work, grid.bins));
-  refresh(Block(), *params, grid, table_of(t, count, counters, grid.bins, g), work);
+  refresh(Block(), *params, grid, table_of(t, count, counters, grid.bins, g), work, [&](const Pools& pools) {
+    if (gridDim.x == 1) return false;
+    load_everyone(Block(), gridDim.x, grid.bins, moments, pools);
+    return true;
+  });
 }
 
 }  // namespace infonoise::cuda

@@ -48,6 +48,28 @@ void launch_observe(On& on, const Rings& r, const Grid& grid, const Batch& b) {
   on(finish_kernel, r.groups, on.limits.threads, shared_bytes(), r, none, grid, p, rng, tallies, tiles, false, false);
 }
 
+inline int64_t blocks_for(const Limits& limits, int64_t threads_wanted, int threads) {
+  return std::min((threads_wanted + threads - 1) / threads, limits.draw_blocks);
+}
+
+template <class On>
+void launch_bin_stats(On& on, const Rings& r, int bins, double* moments, const Params* p = nullptr,
+                      const int64_t* counters = nullptr) {
+  const int64_t all = r.groups * bins;
+  if (all == 0) return;
+  const int threads = std::min(128, on.limits.threads);
+  on(bin_stats_kernel, blocks_for(on.limits, 32 * all, threads), threads, size_t(0), static_cast<const float*>(r.ring),
+     static_cast<const int64_t*>(r.count), all, r.capacity, moments, p, counters);
+}
+
+template <class On>
+void launch_refresh(On& on, const double* moments, const Tables& t, const Grid& grid, const Params* p,
+                    const int64_t* count, int64_t* counters, int64_t groups, bool if_due = false) {
+  if (groups == 0) return;
+  on(refresh_kernel, groups, on.limits.threads, shared_bytes(work_bytes(grid.bins)), moments, t, grid, p, count,
+     counters, if_due);
+}
+
 template <class On>
 void launch_advance(On& on, const Rings& r, const Tables& t, const Grid& grid, const Params* p, int64_t* rng,
                     const Batch& b, const Draw& d) {
@@ -56,17 +78,18 @@ void launch_advance(On& on, const Rings& r, const Tables& t, const Grid& grid, c
   const size_t draw = draw_bytes(grid.bins), work = work_bytes(grid.bins);
   if (size <= on.limits.one_launch) {
     const int workers = workers_for(on.limits, grid.bins, b.size);
-    return on(advance_kernel, r.groups, on.limits.threads, shared_bytes(tally_bytes(grid.bins, workers), draw, work), r,
-              t, grid, p, rng, b, d, workers);
+    on(advance_kernel, r.groups, on.limits.threads, shared_bytes(tally_bytes(grid.bins, workers), draw, work), r, t,
+       grid, p, rng, b, d, workers);
+  } else {
+    const int tiles = tiles_for(on.limits, r.groups, grid.bins, size);
+    const int* tallies = launch_tiles(on, r, t, grid, p, rng, b, d, tiles);
+    on(finish_kernel, r.groups, on.limits.threads, shared_bytes(work), r, t, grid, p, rng, tallies, tiles, true,
+       d.size > 0);
   }
-  const int tiles = tiles_for(on.limits, r.groups, grid.bins, size);
-  const int* tallies = launch_tiles(on, r, t, grid, p, rng, b, d, tiles);
-  on(finish_kernel, r.groups, on.limits.threads, shared_bytes(work), r, t, grid, p, rng, tallies, tiles, true,
-     d.size > 0);
-}
-
-inline int64_t blocks_for(const Limits& limits, int64_t threads_wanted, int threads) {
-  return std::min((threads_wanted + threads - 1) / threads, limits.draw_blocks);
+  if (r.groups == 1) return;
+  double* moments = reinterpret_cast<double*>(on.scratch(2 * r.groups * grid.bins * kMoments));
+  launch_bin_stats(on, r, grid.bins, moments, p, static_cast<const int64_t*>(r.counters));
+  launch_refresh(on, moments, t, grid, p, r.count, r.counters, r.groups, true);
 }
 
 template <class On>
@@ -77,23 +100,6 @@ void launch_sample(On& on, const double* cdf, const Grid& grid, const Params* p,
   const int64_t walkers = d.group.kind == kAbsent ? 0 : groups * threads;  // of strata: a block a group
   on(sample_kernel, blocks_for(on.limits, std::max((d.size + 3) / 4, walkers), threads), threads,
      shared_bytes(draw_bytes(grid.bins)), cdf, grid, p, rng, groups, d);
-}
-
-template <class On>
-void launch_bin_stats(On& on, const Rings& r, int bins, double* moments) {
-  const int64_t all = r.groups * bins;
-  if (all == 0) return;
-  const int threads = std::min(128, on.limits.threads);
-  on(bin_stats_kernel, blocks_for(on.limits, 32 * all, threads), threads, size_t(0), static_cast<const float*>(r.ring),
-     static_cast<const int64_t*>(r.count), all, r.capacity, moments);
-}
-
-template <class On>
-void launch_refresh(On& on, const double* moments, const Tables& t, const Grid& grid, const Params* p,
-                    const int64_t* count, int64_t* counters, int64_t groups) {
-  if (groups == 0) return;
-  on(refresh_kernel, groups, on.limits.threads, shared_bytes(work_bytes(grid.bins)), moments, t, grid, p, count,
-     counters);
 }
 
 }  // namespace infonoise::cuda

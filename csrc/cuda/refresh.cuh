@@ -1,4 +1,5 @@
-// Counting a step and refreshing a table: a block serves one group.
+// Counting a step and refreshing a table: a block serves one group. Of several groups the refresh is a launch of its
+// own, since one with too few losses takes those of all.
 #pragma once
 
 #include "core/refresh.h"
@@ -33,13 +34,14 @@ __device__ inline Pool ring_pool(const float* losses, int64_t filled) {
   return {double(filled), rest, largest};
 }
 
-// Counts the step of group g and refreshes its table when that is due. Begins with a barrier.
+// Counts the step of group g and, of a single group, refreshes its table when that is due. Begins with a barrier.
 __device__ inline void step_group(const Rings& rings, const Tables& t, const Grid& grid, const Params& p, int64_t g,
                                   unsigned char* shared) {
   Header* header = header_of(shared);
   __syncthreads();
   if (threadIdx.x == 0) header->due = refresh_is_due(p, ++rings.counters[g * kCounters + kSteps]);
   __syncthreads();
+  if (gridDim.x > 1) return;
   if (PLANT(divergent_barrier, !header->due, !header->due || threadIdx.x < 32)) return;
   double* work = body_of<double>(shared);
   for (int k = threadIdx.x / 32; k < grid.bins; k += blockDim.x / 32) {
@@ -49,7 +51,8 @@ __device__ inline void step_group(const Rings& rings, const Tables& t, const Gri
     if (threadIdx.x % 32 == 0) pools_of(work, grid.bins).set(k, pool);
   }
   __syncthreads();
-  refresh(Block(), p, grid, table_of(t, rings.count, rings.counters, grid.bins, g), work);
+  refresh(Block(), p, grid, table_of(t, rings.count, rings.counters, grid.bins, g), work,
+          [](const Pools&) { return false; });
 }
 
 }  // namespace infonoise::cuda

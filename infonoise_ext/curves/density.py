@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .arguments import refuse
-from .levels import Shape, sizes
+from .levels import Shape, Shift, shifted, sizes
 from .weights import Weight, as_weight, unit_weight
 
 _VERSION = 1
@@ -31,11 +31,19 @@ class Schedule(Protocol):
         """Return the distribution that is sampled from now."""
         ...
 
-    def sample(self, shape: Shape, group: Tensor | None = None) -> Tensor:
-        """Draw noise levels, float32: so many, or of those sizes."""
-        return self.table().sample(shape)
+    def sample(self, shape: Shape, group: Tensor | None = None, *, shift: Shift = None) -> Tensor:
+        """Draw noise levels, float32: so many, or of those sizes, moved by `shift` in log sigma."""
+        return shifted(self.table().sample(shape), shift)
 
-    def observe(self, sigma: Tensor, error: Tensor, mask: Tensor | None = None, group: Tensor | None = None) -> None:
+    def observe(
+        self,
+        sigma: Tensor,
+        error: Tensor,
+        mask: Tensor | None = None,
+        group: Tensor | None = None,
+        *,
+        shift: Shift = None,
+    ) -> None:
         """Record the unweighted errors at noise levels, of one shape, here to no end."""
         return
 
@@ -50,11 +58,14 @@ class Schedule(Protocol):
         mask: Tensor | None = None,
         group: Tensor | None = None,
         next_group: Tensor | None = None,
+        *,
+        shift: Shift = None,
+        next_shift: Shift = None,
     ) -> Tensor:
         """`observe`, `step` and `sample` of the next batch: float32 of sigma's shape."""
-        self.observe(sigma, error, mask, group)
+        self.observe(sigma, error, mask, group, shift=shift)
         self.step()
-        return self.sample(sigma.shape)
+        return self.sample(sigma.shape, next_group, shift=next_shift)
 
     def reset(self) -> None:
         """Forget what was learned, here nothing."""
@@ -142,6 +153,8 @@ class Density(Schedule):
         group: Tensor | None = None,
         device: torch.device | str | None = None,
         generator: torch.Generator | None = None,
+        *,
+        shift: Shift = None,
     ) -> Tensor:
         """Draw noise levels.
 
@@ -151,6 +164,7 @@ class Density(Schedule):
             device: where to draw; else that of ``to``, else that of the generator.
             generator: source of the random numbers; None is torch's own, and alone traces under
                 ``torch.compile(fullgraph=True)``.
+            shift: in log sigma, by which the levels move: a number, or of the levels' shape or its first sizes.
 
         Returns:
             float32 sigma.
@@ -166,7 +180,7 @@ class Density(Schedule):
             device = generator.device if device is None else device
             u = torch.rand(wanted, dtype=torch.float64, device=device, generator=generator)
         # torch.rand gives multiples of 2^-53 in [0, 1): only 0 has to be moved inside.
-        return self.level(u.clamp(min=2.0**-54))
+        return shifted(self.level(u.clamp(min=2.0**-54)), shift)
 
     def advance(
         self,
@@ -175,9 +189,12 @@ class Density(Schedule):
         mask: Tensor | None = None,
         group: Tensor | None = None,
         next_group: Tensor | None = None,
+        *,
+        shift: Shift = None,
+        next_shift: Shift = None,
     ) -> Tensor:
         """Return a fresh float32 sample of sigma's shape, on its device; the rest is ignored."""
-        return self.sample(sigma.shape, device=sigma.device)
+        return self.sample(sigma.shape, device=sigma.device, shift=next_shift)
 
     def to(self: D, device: torch.device | str) -> D:
         """Draw on ``device`` from now on; returns self."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -11,6 +12,9 @@ from .arguments import refuse
 
 Shape: TypeAlias = int | Sequence[int]
 """Of the levels to draw: a number of them, or the sizes of a tensor."""
+
+Shift: TypeAlias = Tensor | float | None
+"""In log sigma, of data whose profile lies so much higher: a number, or one for each level or for how they begin."""
 
 
 def sizes(shape: Shape) -> tuple[int, ...]:
@@ -36,6 +40,22 @@ def as_vectors(
             refuse(f"the shape of {name}", list(x.shape), f"that of sigma, {list(sigma.shape)}")
     flat_mask = None if mask is None else mask.reshape(-1)
     return sigma.reshape(-1), error.reshape(-1), flat_mask, groups_of("group", group, tuple(sigma.shape))
+
+
+def shifted(sigma: Tensor, shift: Tensor | float | None, sign: int = 1, name: str = "shift") -> Tensor:
+    """Levels moved by `sign` times `shift` in log sigma: one number, or one for each level or for how they begin.
+
+    Raises:
+        ValueError: shift's shape does not begin that of the levels.
+    """
+    if shift is None:
+        return sigma
+    if not isinstance(shift, Tensor):
+        return sigma * math.exp(sign * shift)
+    if shift.shape != sigma.shape[: shift.dim()]:
+        refuse(f"the shape of {name}", list(shift.shape), f"that of sigma, {list(sigma.shape)}, or how it begins")
+    factor = (sign * shift.detach()).float().exp()
+    return sigma * factor.view(*shift.shape, *[1] * (sigma.dim() - shift.dim()))
 
 
 def groups_of(name: str, group: Tensor | None, shape: tuple[int, ...]) -> Tensor | None:

@@ -67,7 +67,15 @@ class SecondMoment(Schedule):
         ratio = self.probability * len(self.probability)
         return self.base_weight(sigma) / ratio[self.bins(sigma)].float()
 
-    def observe(self, sigma: Tensor, error: Tensor, mask: Tensor | None = None, group: Tensor | None = None) -> None:
+    def observe(
+        self,
+        sigma: Tensor,
+        error: Tensor,
+        mask: Tensor | None = None,
+        group: Tensor | None = None,
+        *,
+        shift: Tensor | float | None = None,
+    ) -> None:
         """Append each loss to its bin's ring, in the order of the batch."""
         losses = (self.base_weight(sigma) * error.detach()).tolist()
         for index, loss in zip(self.bins(sigma).tolist(), losses, strict=True):

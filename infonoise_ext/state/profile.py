@@ -155,7 +155,7 @@ def profile_of(state: State, group: int = 0) -> Profile:
     grid, params = state.grid.cpu(), state.params.cpu()
     sigma, cdf = grid[1, :-1], state.cdf[group].cpu()
     ring, written = state.ring[group].cpu(), state.count[group].cpu()
-    count, mean, error = mean_and_error(_moments(ring, written))
+    count, mean, error = mean_and_error(moments_of(ring, written))
     mmse, variance = _estimates(state, group, ring, written, grid, params)
     rate = mmse / sigma.square()  # Eq. 11
     pivot = state.stats[group, STATS.index("pivot")].cpu()
@@ -193,7 +193,7 @@ def _estimates(
     return mmse[0], variance
 
 
-def _moments(ring: Tensor, count: Tensor) -> Tensor:
+def moments_of(ring: Tensor, count: Tensor) -> Tensor:
     """Number, sum and sum of squares [K, 3] of the losses in rings [K, C]."""
     held = torch.arange(ring.shape[-1], device="cpu") < count.unsqueeze(-1)
     losses = torch.where(held, ring, 0.0).double()

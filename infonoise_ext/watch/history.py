@@ -6,13 +6,13 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..ops.schemas import COUNTERS, SKIP_CAUSES, STATS
 from ..state.config import InfoNoiseConfig
-from ..state.profile import profile_of
+from ..state.profile import Profile, profile_of
 from ..state.table import Table
 from ..state.tensors import State
 from .troubles import facts, told, troubles
@@ -25,18 +25,22 @@ CHECKED = ("apart", "rescaled", "spikes", "saturated", "mass_lowest_decade")
 """Of the facts behind `troubles`, those that a summary holds."""
 
 
-def summarize(state: State, config: InfoNoiseConfig) -> dict[str, float]:
+HeldOut: TypeAlias = "Sequence[Profile | None]"
+"""Of every group, the profile of held-out samples if there is one."""
+
+
+def summarize(state: State, config: InfoNoiseConfig, held_out: HeldOut) -> dict[str, float]:
     """Flat numbers; with several groups every key but "steps" gets a "group{g}/" prefix."""
     groups = len(state.cdf)
     out = {"steps": float(state.counters[0, COUNTERS.index("steps")])}
     for g in range(groups):
         prefix = "" if groups == 1 else f"group{g}/"
-        out |= {prefix + name: value for name, value in _summarize_group(state, config, g).items()}
+        out |= {prefix + name: value for name, value in _summarize_group(state, config, g, held_out[g]).items()}
     return out
 
 
-def _summarize_group(state: State, config: InfoNoiseConfig, group: int) -> dict[str, float]:
-    known = facts(state, config, group)
+def _summarize_group(state: State, config: InfoNoiseConfig, group: int, held_out: Profile | None) -> dict[str, float]:
+    known = facts(state, config, group, held_out)
     table = Table.trusted(state.edges.cpu(), state.cdf[group].cpu())
     plain = ("status", "refreshes", "waits", "degenerates", *STATS, *CHECKED)
     out = {name: float(known[name]) for name in plain} | table.summary()
@@ -46,9 +50,9 @@ def _summarize_group(state: State, config: InfoNoiseConfig, group: int) -> dict[
     return out
 
 
-def snapshot(state: State, config: InfoNoiseConfig, rank: int, world: int) -> dict[str, Any]:
+def snapshot(state: State, config: InfoNoiseConfig, rank: int, world: int, held_out: HeldOut) -> dict[str, Any]:
     """What `History` keeps of a moment: the summary, and the profile of every group. Waits for the device."""
-    summary = summarize(state, config)
+    summary = summarize(state, config, held_out)
     groups = range(len(state.cdf))
     profiles = [profile_of(state, g).to_dict() for g in groups]
     return {
@@ -59,7 +63,7 @@ def snapshot(state: State, config: InfoNoiseConfig, rank: int, world: int) -> di
         "edges": profiles[0]["edges"],
         "summary": summary,
         "profiles": [{name: profile[name] for name in (*CURVES, "pivot")} for profile in profiles],
-        "troubles": [[list(trouble) for trouble in troubles(state, config, g)] for g in groups],
+        "troubles": [[list(trouble) for trouble in troubles(state, config, g, held_out[g])] for g in groups],
     }
 
 

@@ -14,8 +14,10 @@ from torch import Tensor
 
 from ..ops.schemas import COUNTERS, SKIP_CAUSES, STATS, STATUSES
 from ..state.config import InfoNoiseConfig
+from ..state.profile import Profile
 from ..state.table import Table
 from ..state.tensors import State
+from .held_out import parted
 
 Facts = dict[str, Any]
 
@@ -33,6 +35,12 @@ SPIKE = 64.0
 
 IDLE = 256
 """Draws in one step that no accumulation of gradients explains."""
+
+PART = 0.1
+"""Share of the bins in which training does better than on held-out samples beyond chance that is memory.
+
+By chance it is reached at most once in 0.1 x 30,000 = 3,000 looks, however the bins' errors hang together.
+"""
 
 LATE = 5
 """Refreshes in vain before that is said."""
@@ -61,7 +69,7 @@ RULES: dict[str, tuple[Callable[[Facts], Any], str]] = {
         "an epoch.",
     ),
     "Nothing recorded": (
-        lambda f: f["waits"] >= LATE and not f["refreshes"] and f["recorded"] < FEW,
+        lambda f: f["waits"] >= LATE and not f["refreshes"] and f["recorded"] < FEW and not f["leans"],
         "{waits:,} refreshes were due, but {recorded:,} losses are recorded and {skipped:,} were skipped: is `observe` "
         "called, and with sigma in the units of the data?",
     ),
@@ -105,6 +113,11 @@ RULES: dict[str, tuple[Callable[[Facts], Any], str]] = {
         "{mass_lowest_decade:.0%} of the draws are below ten times sigma_min: the network's own error floor looks like "
         "information there. Give a `bound`, or raise sigma_min.",
     ),
+    "Memorised": (
+        lambda f: f["better"] >= max(1, PART * f["compared"]),
+        "in {better:,} of {compared:,} bins the training errors are {ratio:.2g} of those of held-out samples: the "
+        "network remembers its data, and its losses are no information. Record errors of held-out samples instead.",
+    ),
     "Degenerate profile": (
         lambda f: f["status"] == STATUSES.index("degenerate profile kept out"),
         "the last profile is no distribution and was kept out, as were {degenerates:,} in all; the last good table "
@@ -114,9 +127,9 @@ RULES: dict[str, tuple[Callable[[Facts], Any], str]] = {
 """By title: whether it holds, and its sentence."""
 
 
-def troubles(state: State, config: InfoNoiseConfig, group: int = 0) -> list[Trouble]:
-    """What is wrong with a group's schedule, as far as its state tells."""
-    return told(facts(state, config, group))
+def troubles(state: State, config: InfoNoiseConfig, group: int = 0, held_out: Profile | None = None) -> list[Trouble]:
+    """What is wrong with a group's schedule, as far as its state and a profile of held-out samples tell."""
+    return told(facts(state, config, group, held_out))
 
 
 def told(known: Facts) -> list[Trouble]:
@@ -124,7 +137,7 @@ def told(known: Facts) -> list[Trouble]:
     return [Trouble(title, sentence.format(**known)) for title, (holds, sentence) in RULES.items() if holds(known)]
 
 
-def facts(state: State, config: InfoNoiseConfig, group: int) -> Facts:
+def facts(state: State, config: InfoNoiseConfig, group: int, held_out: Profile | None = None) -> Facts:
     """What the rules and their sentences speak of, as plain numbers."""
     counters = dict(zip(COUNTERS, state.counters[group].tolist(), strict=True))
     stats = dict(zip(STATS, state.stats[group].tolist(), strict=True))
@@ -134,10 +147,17 @@ def facts(state: State, config: InfoNoiseConfig, group: int) -> Facts:
     earlier = state.previous_count[group].cpu()
     newer = count - earlier[0] if bool(earlier.any()) else count
     std = math.sqrt(max(0.0, stats["variance"]))
+    compared, better, ratio = (
+        (0, 0, 1.0) if held_out is None else parted(ring, count, state.row("sigma").cpu(), held_out)
+    )
     return counters | stats | {
         "recorded": int(count.sum()),
         "skipped": sum(counters[cause] for cause in SKIP_CAUSES),
         "draws": int(state.rng[1]),
+        "leans": len(state.mmse) > 1 and bool(state.mmse[group, 0] >= 0),
+        "compared": compared,
+        "better": better,
+        "ratio": ratio,
         "bins": config.bins,
         "sigma_min": config.sigma_min,
         "sigma_max": config.sigma_max,

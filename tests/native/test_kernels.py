@@ -17,13 +17,15 @@ pytestmark = pytest.mark.slow  # builds the emulator
 @pytest.mark.parametrize("limits", LIMITS)
 @pytest.mark.parametrize("size", SIZES)
 def test_launches(emulated, size, limits):
-    op, state = Emulated(emulated, **LIMITS[limits]), make_state(3)
-    batch = batch_of(state, size, generator(size))
-    call(op, "observe_", state, *batch)
-    assert op.launches == (0 if size == 0 else 3 if size > op.options[2] else 1)
-    for n in (5, 210):
-        call(op, "advance_", state, *batch, n, None)
-        assert op.launches == (3 if max(size, n) > op.options[2] else 1)
+    """Several groups take two more, for the moments of all rings and the tables."""
+    for groups in (1, 3):
+        op, state = Emulated(emulated, **LIMITS[limits]), make_state(groups)
+        batch = batch_of(state, size, generator(size))
+        call(op, "observe_", state, *batch)
+        assert op.launches == (0 if size == 0 else 3 if size > op.options[2] else 1)
+        for n in (5, 210):
+            call(op, "advance_", state, *batch, n, None)
+            assert op.launches == (3 if max(size, n) > op.options[2] else 1) + 2 * (groups > 1)
 
 
 @pytest.mark.parametrize("limits", LIMITS)
@@ -79,6 +81,8 @@ def caught(op, seed):
     run, batch = Parity([op], state), batch_of(state, 260, generator(seed))
     try:
         run("advance_", *batch, 260, torch.arange(260) % 2)
+        alone = make_state(1, bins=12, warmup=1, refresh_every=1, min_count=20)
+        Parity([op], alone)("advance_", *batch_of(alone, 260, generator(seed)), 9, None)
         run("observe_", torch.ones(260), torch.arange(260.0), torch.arange(260) < 212, None)
         Parity([op], make_state(2, stratified=1))("sample_", 260, torch.arange(260) % 2)
     except (AssertionError, RuntimeError):

@@ -37,7 +37,7 @@ KERNELS = (
 WIDE = ("refresh_kernel", "step_kernel", "finish_kernel")  # a table in registers: warps grow with the bins
 POINTERS = {
     "int64": ("count", "previous_count", "counters", "rng", "group", "next_group"),
-    "float64": ("previous_cdf", "mmse", "cdf", "stats", "grid", "params", "moments", "shares"),
+    "float64": ("previous_cdf", "mmse", "cdf", "stats", "grid", "params", "moments", "everyone", "shares"),
     "float32": ("ring", "sigma", "error", "loss", "grad_error", "denoised", "target"),
     "int32": ("bins", "rank", "histogram", "total", "places"),
     "bool": ("mask",),

@@ -198,17 +198,41 @@ def test_one_loss_adds_no_more_than_a_sixteenth(ways, huge, place):
 
 
 @over("signal", [(i,) for i in range(len(SIGNALS))])
-def test_groups_refresh_each_for_itself(ways, signal):
-    """One without losses beside full ones, which get the table that they would get alone."""
+def test_a_group_of_few_losses_leans_on_all(ways, signal):
+    """Full groups get the table that they would get alone, one of few losses that of a ring with the losses of all."""
     state = make_state(3, min_count=100, signal=signal)
     moments = rough_moments(state, generator(3), 0.1)
-    moments[1] = 0
-    run, alone = Parity(ways, state), Parity(ways, {n: x[2:] if n in MUTABLE[:-1] else x for n, x in state.items()})
+    moments[1, :, 0], moments[1, :, 1] = 1, 0
+    second, third = ({n: x[g : g + 1] if n in MUTABLE[:-1] else x for n, x in state.items()} for g in (1, 2))
+    run, whole, alone = Parity(ways, state), Parity(ways, second), Parity(ways, third)
     run("refresh_", moments)
     alone("refresh_", moments[2:])
+    largest = moments[..., 2].amax(0)
+    count, total = moments[..., 0].sum(0), moments[..., 1:].sum((0, 2))
+    whole("refresh_", torch.stack((count, total - largest, largest), -1).unsqueeze(0))
     assert counter(run.expected, "waits").tolist() == [0, 1, 0]
-    assert torch.equal(run.expected["cdf"][1], state["cdf"][1].cpu())
+    assert counter(run.expected, "status").tolist() == [2, 1, 2]
     assert torch.equal(run.expected["cdf"][2:], alone.expected["cdf"])
+    for name in ("cdf", "mmse", "stats"):
+        torch.testing.assert_close(run.expected[name][1], whole.expected[name][0], rtol=1e-9, atol=1e-12)
+
+
+@over("shape together", [((3, 500), True), ((3, 30), False), ((1, 500), False)])
+def test_groups_that_all_have_few_losses_lean_on_one_another(ways, shape, together):
+    """In steps and in a refresh, if together they have enough; a single group has nobody to lean on."""
+    groups, size = shape
+    often = {"warmup": 1, "refresh_every": 1, "min_count": size / 2 if groups > 1 else size + 1}
+    state, g = make_state(groups, bins=24, capacity=40, **often), generator(size)
+    run = Parity(ways, state)
+    sigma, error = random_batch(state, size if together else 9, g, spoiled=False)
+    group = torch.arange(len(sigma), device=DEVICE) % groups if groups > 1 else None
+    run("advance_", sigma, error, None, group, 5, None)
+    assert (counter(run.expected, "waits") == 1).all()
+    assert (counter(run.expected, "refreshes") == 0).all()
+    moved = (run.expected["cdf"] != state["cdf"].cpu()).any(-1)
+    assert bool(moved.all()) == bool(moved.any()) == together
+    if together:
+        torch.testing.assert_close(run.expected["cdf"], run.expected["cdf"][:1].expand(groups, -1))
 
 
 @over(

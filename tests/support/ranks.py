@@ -15,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import infonoise_ext as inx
 from examples.distributed import DenoisingLoss
+from infonoise_ext import distributed
 from infonoise_ext.ops.schemas import PARAMS
 from support import generator, state_of
 from support.runs import gaussian_mmse
@@ -65,8 +66,8 @@ def train(schedule, steps, seed, batch=32, step=None):
 
 def faults(rank, folder):
     """1000 steps in which every rank goes wrong in its own way; counts the collectives."""
-    calls, plain = [], dist.all_reduce
-    dist.all_reduce = lambda x, **options: calls.append(x.numel() * x.element_size()) or plain(x, **options)
+    calls, plain = [], distributed.gathered
+    distributed.gathered = lambda x, group: calls.append(x.numel() * x.element_size()) or plain(x, group)
     schedule = shared(seed=rank, history=inx.History() if rank == 0 else None)
     g = generator(rank)
     for step in range(1000):
@@ -79,7 +80,7 @@ def faults(rank, folder):
         if rank == 3 and step < 500:
             schedule.observe(sigma, error)
         schedule.step()
-    dist.all_reduce = plain
+    distributed.gathered = plain
     schedule.check_ranks()
     records = [record["step"] for record in schedule.history.records] if rank == 0 else []
     return state_of(schedule) | {"calls": calls, "summary": schedule.summary(), "records": records}

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..schemas import COUNTERS
 from .common import param, row
-from .estimate import estimate
+from .estimate import estimate, merged
 from .pivot import pivot
 from .signal import signal
 
@@ -42,10 +42,15 @@ def refresh_(
     params: Tensor,
     due: Tensor | bool = True,
 ) -> None:
-    """Rebuild each group's table from the moments of its rings, where `due`."""
+    """Rebuild each group's table, where `due`, from the moments of its rings, or of all while it has too few losses."""
     due = torch.as_tensor(due, device=cdf.device).expand(len(cdf))
     previous_count.copy_(torch.where(due.view(-1, 1, 1), torch.stack((previous_count[:, 1], count), 1), previous_count))
     previous_cdf.copy_(torch.where(due.unsqueeze(-1), cdf, previous_cdf))
+    own = moments[..., 0].sum(-1) >= param(params, "min_count")
+    if len(moments) > 1:
+        everyone = moments.transpose(0, 1)  # [K, G, 3]
+        everyone = merged(torch.ones_like(everyone[..., 0], dtype=torch.bool), everyone)
+        moments = torch.where(own.view(-1, 1, 1), moments, everyone)
     enough = (moments[..., 0].sum(-1) >= param(params, "min_count")) & due
     found, variance = estimate(moments, grid, params)
     mmse.copy_(torch.where(enough.unsqueeze(-1), found, mmse))
@@ -59,13 +64,13 @@ def refresh_(
     results = torch.stack((midpoint, kept, variance, power, information, drift), -1)
     stats.copy_(torch.where(good.unsqueeze(-1), results, stats))
     cdf.copy_(torch.where(good.unsqueeze(-1), table, cdf))
-    _count(counters, enough, good, due)
+    _count(counters, own, good, due)
 
 
-def _count(counters: Tensor, enough: Tensor, good: Tensor, due: Tensor) -> None:
-    outcome = torch.stack((good, ~enough & due, enough & ~good), -1)  # refreshes, waits, degenerates
+def _count(counters: Tensor, own: Tensor, good: Tensor, due: Tensor) -> None:
+    outcome = torch.stack((own & good, ~own & due, own & ~good & due), -1)  # refreshes, waits, degenerates
     start = COUNTERS.index("refreshes")
     counters[:, start : start + 3] += outcome.long()
-    status = torch.where(enough, torch.where(good, 2, 3), 1)
+    status = torch.where(own, torch.where(good, 2, 3), 1)
     column = counters[:, COUNTERS.index("status")]
     column.copy_(torch.where(due, status, column))

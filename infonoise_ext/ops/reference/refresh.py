@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -11,6 +12,8 @@ from ..schemas import COUNTERS, GRID_ROWS, STATS, Params
 from .estimate import Pool, estimate
 from .pivot import pivot
 from .signal import signal
+
+STATUS_AFTER = {"waits": 1, "refreshes": 2, "degenerates": 3}
 
 
 def gate(midpoint: float, sigma: float, power: float) -> float:
@@ -37,22 +40,33 @@ def refresh_(
     moments: Tensor, count: Tensor, previous_count: Tensor, previous_cdf: Tensor, mmse: Tensor, cdf: Tensor,
     stats: Tensor, counters: Tensor, grid: Tensor, params: Tensor,
 ) -> None:  # fmt: skip
-    """Rebuild each group's table from the moments of its rings, or say why not."""
+    """Rebuild each group's table from the moments of its rings, or of all rings while it has too few losses."""
     p = Params(*params.tolist())
     rows = dict(zip(GRID_ROWS, grid[:, :-1].tolist(), strict=True))
     previous_count[:, 0], previous_count[:, 1] = previous_count[:, 1].clone(), count
     previous_cdf.copy_(cdf)
-    for g in range(len(mmse)):
-        _refresh_group(p, rows, [Pool(*m) for m in moments[g].tolist()], mmse[g], cdf[g], stats[g], counters[g])
+    groups = [[Pool(*m) for m in bins] for bins in moments.tolist()]
+    everyone = [functools.reduce(Pool.merged, pools) for pools in zip(*groups, strict=True)]
+    for g, own in enumerate(groups):
+        if _enough(p, own):
+            outcome = _refresh_group(p, rows, own, mmse[g], cdf[g], stats[g])
+        else:
+            outcome = "waits"
+            if _enough(p, everyone):
+                _refresh_group(p, rows, everyone, mmse[g], cdf[g], stats[g])
+        counters[g, COUNTERS.index(outcome)] += 1
+        counters[g, COUNTERS.index("status")] = STATUS_AFTER[outcome]
+
+
+def _enough(p: Params, pools: list[Pool]) -> bool:
+    return sum(pool.count for pool in pools) >= p.min_count
 
 
 def _refresh_group(
-    p: Params, rows: dict[str, list[float]], pools: list[Pool], mmse: Tensor, cdf: Tensor, stats: Tensor,
-    counters: Tensor,
-) -> None:  # fmt: skip
+    p: Params, rows: dict[str, list[float]], pools: list[Pool], mmse: Tensor, cdf: Tensor, stats: Tensor
+) -> str:  # fmt: skip
+    """The counter of what became of it."""
     sigma = rows["sigma"]
-    if sum(pool.count for pool in pools) < p.min_count:
-        return _count(counters, "waits", 1)
     estimated, variance = estimate(p, pools, sigma, rows["bound"])
     mmse.copy_(torch.tensor(estimated, dtype=torch.float64))
     rho = [m / s**2 for m, s in zip(estimated, sigma, strict=True)]  # Eq. 11
@@ -60,7 +74,7 @@ def _refresh_group(
     ungated, power = signal(p, rho, rows, variance)
     table, kept = build_table(p, rows, ungated, midpoint)
     if table is None:
-        return _count(counters, "degenerates", 3)
+        return "degenerates"
     new = torch.tensor(table, dtype=torch.float64)
     for name, value in (
         ("pivot", midpoint),
@@ -72,9 +86,4 @@ def _refresh_group(
     ):
         stats[STATS.index(name)] = value
     cdf.copy_(new)
-    return _count(counters, "refreshes", 2)
-
-
-def _count(counters: Tensor, name: str, status: int) -> None:
-    counters[COUNTERS.index(name)] += 1
-    counters[COUNTERS.index("status")] = status
+    return "refreshes"

@@ -51,13 +51,14 @@ def step_kernel(
                 ring_moments(ring, count, moments, first, K, C, RINGS, SLOTS)
             tl.debug_barrier()
             refresh_group(
-                moments, count, previous_count, previous_cdf, mmse, cdf, stats, counters, grid, params, 0, K, KP
+                moments, moments, count, previous_count, previous_cdf, mmse, cdf, stats, counters, grid, params, 0, 1,
+                K, KP,
             )  # fmt: skip
 
 
-@triton.jit(do_not_specialize=["n"])
+@triton.jit(do_not_specialize=["G", "n"])
 def finish_kernel(
-    moments, count, previous_count, previous_cdf, mmse, cdf, stats, counters, rng, grid, params, n,
+    moments, everyone, count, previous_count, previous_cdf, mmse, cdf, stats, counters, rng, grid, params, G, n,
     K: tl.constexpr, KP: tl.constexpr,
 ):  # fmt: skip
     """A group a program: count the step, refresh if due; the first moves the stream on, given n."""
@@ -68,7 +69,8 @@ def finish_kernel(
         tl.store(rng + 1, offset + 1)
     if is_due(params, count_step(counters + g * N_COUNTERS)):
         refresh_group(
-            moments, count, previous_count, previous_cdf, mmse, cdf, stats, counters, grid, params, g, K, KP
+            moments, everyone, count, previous_count, previous_cdf, mmse, cdf, stats, counters, grid, params, g, G,
+            K, KP,
         )  # fmt: skip
 
 
@@ -109,8 +111,8 @@ def advance_(
         if large or groups > 1:
             launch_moments(ring, count, moments, counters, params)
             finish_kernel[(groups,)](
-                moments, count, previous_count, previous_cdf, mmse, cdf, stats, counters, rng, grid, params,
-                n if large else 0,
+                moments, torch.empty_like(moments) if groups > 1 else moments, count, previous_count, previous_cdf,
+                mmse, cdf, stats, counters, rng, grid, params, groups, n if large else 0,
                 K=bins, KP=padded(bins)["KP"], **options(bins),
             )  # fmt: skip
     return out

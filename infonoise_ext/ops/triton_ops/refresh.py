@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -20,7 +21,7 @@ from .common import (
     options,
     padded,
 )
-from .estimate import MIN_COUNT, estimate
+from .estimate import MIN_COUNT, estimate, merged, pools
 from .pivot import pivot
 from .signal import signal
 
@@ -96,36 +97,57 @@ def remember(k, count, previous_count, previous_cdf, cdf, K: tl.constexpr):
 
 
 @triton.jit
+def together(moments, out, k, G, K: tl.constexpr):
+    """The moments of all groups as of one, into `out`; their counts."""
+    live = k < K
+    count, rest, largest = pools(moments, k, live)
+    for g in range(1, G):
+        c, r, most = pools(moments + g * K * N_MOMENTS, k, live)
+        count, rest, largest = merged(count, rest, largest, c, r, most)
+    tl.store(out + k * N_MOMENTS, count, mask=live)
+    tl.store(out + k * N_MOMENTS + 1, rest, mask=live)
+    tl.store(out + k * N_MOMENTS + 2, largest, mask=live)
+    tl.debug_barrier()
+    return count
+
+
+@triton.jit
 def refresh_group(
-    moments, count, previous_count, previous_cdf, mmse, cdf, stats, counters, grid, params, g,
+    moments, everyone, count, previous_count, previous_cdf, mmse, cdf, stats, counters, grid, params, g, G,
     K: tl.constexpr, KP: tl.constexpr,
 ):  # fmt: skip
-    """The table of group g."""
+    """The table of group g, from the losses of all G groups while it has too few; `everyone` [G, K, 3] is scratch."""
     k = tl.arange(0, KP)
     live = k < K
-    moments, cdf, counters = moments + g * K * N_MOMENTS, cdf + g * (K + 1), counters + g * N_COUNTERS
+    own, cdf, counters = moments + g * K * N_MOMENTS, cdf + g * (K + 1), counters + g * N_COUNTERS
     remember(k, count + g * K, previous_count + g * 2 * K, previous_cdf + g * (K + 1), cdf, K)
-    total = tl.sum(tl.load(moments + k * N_MOMENTS, mask=live, other=0.0))
-    if (total >= tl.load(params + MIN_COUNT)) & (total > 0):
-        found, variance = estimate(moments, k, params, grid, K)
+    total, wanted = tl.sum(tl.load(own + k * N_MOMENTS, mask=live, other=0.0)), tl.load(params + MIN_COUNT)
+    short = ~((total >= wanted) & (total > 0))
+    if G > 1:  # noqa: SIM102 (a constant of a single group: nothing below is compiled)
+        if short:
+            own = everyone + g * K * N_MOMENTS
+            total = tl.sum(together(moments, own, k, G, K))
+    if (total >= wanted) & (total > 0):
+        found, variance = estimate(own, k, params, grid, K)
         tl.store(mmse + g * K + k, found, mask=live)
         centre = tl.load(grid + ROW_SIGMA * (K + 1) + k, mask=live, other=1.0)
         rho = tl.where(live, found / (centre * centre), 0.0)  # Eq. 11
         good = build_table(rho, k, variance, cdf, stats + g * N_STATS, params, grid, K)
-        count_outcome(counters, tl.where(good, ACTIVE, DEGENERATE))
-    else:
+        if not short:
+            count_outcome(counters, tl.where(good, ACTIVE, DEGENERATE))
+    if short:
         count_outcome(counters, WAITS)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["G"])
 def refresh_kernel(
-    moments, count, previous_count, previous_cdf, mmse, cdf, stats, counters, grid, params,
+    moments, everyone, count, previous_count, previous_cdf, mmse, cdf, stats, counters, grid, params, G,
     K: tl.constexpr, KP: tl.constexpr,
 ):  # fmt: skip
     """A group a program."""
     g = tl.program_id(0).to(tl.int64)
     refresh_group(
-        moments, count, previous_count, previous_cdf, mmse, cdf, stats, counters, grid, params, g, K, KP
+        moments, everyone, count, previous_count, previous_cdf, mmse, cdf, stats, counters, grid, params, g, G, K, KP
     )  # fmt: skip
 
 
@@ -141,6 +163,6 @@ def refresh_(
     groups, bins = mmse.shape
     with on_device(cdf):
         refresh_kernel[(groups,)](
-            moments, count, previous_count, previous_cdf, mmse, cdf, stats, counters, grid, params,
-            K=bins, KP=padded(bins)["KP"], **options(bins),
+            moments, torch.empty_like(moments), count, previous_count, previous_cdf, mmse, cdf, stats, counters, grid,
+            params, groups, K=bins, KP=padded(bins)["KP"], **options(bins),
         )  # fmt: skip
