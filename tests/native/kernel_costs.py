@@ -6,9 +6,9 @@
     python tests/native/kernel_costs.py --fill                  # the table of docs/benchmarks.md, and these numbers
     python tests/native/kernel_costs.py --against benchmarks/results/kernels.json
 
-Counts are of PTX, by the interpreter of `tests/native/ptx`; its `cost.h` says what the model knows and what it does not.
-A small step is as long as its slowest block; of large ones the instructions of one more strip of 32 samples are counted,
-and issued by all multiprocessors without a pause. Needs nvcc.
+Counts are of PTX, by the interpreter of `tests/native/ptx`; its `cost.h` says what the model knows and what it does
+not. A small step is as long as its slowest block; of large ones the instructions of one more strip of 32 samples are
+counted, and issued by all multiprocessors without a pause. Needs nvcc.
 """
 
 import argparse
@@ -50,7 +50,7 @@ class Work:
 
 def learned(bins):
     """A state whose rings are full, due for a refresh at every second step."""
-    state = make_state(bins=bins, capacity=256, warmup=1, refresh_every=2, coverage=0.3, min_count=2, smooth=1.5)
+    state = make_state(bins=bins, capacity=256, warmup=1, refresh_every=2, min_count=2)
     for seed in range(12):
         batch = random_batch(state, 4096, generator(seed), spoiled=False)
         call(OPS["compiled"], "observe_", state, *batch, None, None)

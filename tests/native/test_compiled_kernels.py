@@ -16,8 +16,7 @@ from support import FLOATS, OPS, assert_same_bits, call, copy_of, generator, mak
 from support.emulated import PLANTED, PLANTED_IN_LOSS
 from support.interpreted import Interpreted
 from support.parity import LIMITS, SEEDS, batch_of, pair_of, rough_moments
-
-from . import test_kernels, test_loss_kernels
+from support.planted import loss_goes_wrong, step_goes_wrong
 
 pytestmark = pytest.mark.slow  # builds the interpreter
 
@@ -43,7 +42,7 @@ def assert_same_as_cpu(state, expected):
 @pytest.mark.parametrize("groups", [1, 3])
 def test_steps_with_refreshes_are_the_cpus(interpreted, groups, limits, seed):
     rules = {"pivot_rule": 1 + seed % 2, "signal": seed, "pivot_value": 0.002 if seed % 2 == 0 else 0.02}
-    state = make_state(groups, bins=64, capacity=64, warmup=1, refresh_every=2, coverage=0.3, min_count=2, **rules)
+    state = make_state(groups, bins=64, capacity=64, warmup=1, refresh_every=2, min_count=2, **rules)
     expected, g = copy_of(state), generator(seed)
     op = Interpreted(interpreted, seed, threads=(64, 512)[seed % 2], **LIMITS[limits])
     for size in (256, 1025, 700):
@@ -70,7 +69,7 @@ def test_draws_are_the_cpus(interpreted, groups, stratified):
 @pytest.mark.parametrize("signal", range(4))
 @pytest.mark.parametrize(("rule", "value"), [(0, 0.3), (1, 0.002), (2, 0.02)])
 def test_refreshes_are_the_cpus(interpreted, rule, value, signal):
-    state = make_state(3, bins=64, pivot_rule=rule, pivot_value=value, smooth=2.5, coverage=0.3, signal=signal)
+    state = make_state(3, bins=64, pivot_rule=rule, pivot_value=value, signal=signal)
     moments, expected = rough_moments(state, generator(rule), 0.2), copy_of(state)
     call(OPS["compiled"], "refresh_", expected, moments)
     call(Interpreted(interpreted), "refresh_", state, moments)
@@ -90,7 +89,7 @@ def test_gradients_of_the_loss_are_the_cpus(interpreted, dtype):
 def test_every_planted_bug_is_caught(planted_ptx, bug):
     planted_ptx.plant(bug)
     found = [
-        test_kernels.caught(Interpreted(planted_ptx, seed, threads=128, one_launch=one_launch, tile=64), seed)
+        step_goes_wrong(Interpreted(planted_ptx, seed, threads=128, one_launch=one_launch, tile=64), seed)
         for seed in SEEDS[::2]
         for one_launch in (9, 999)
     ]
@@ -100,7 +99,7 @@ def test_every_planted_bug_is_caught(planted_ptx, bug):
 @pytest.mark.parametrize("bug", ["", *PLANTED_IN_LOSS])
 def test_every_planted_bug_of_the_loss_is_caught(planted_ptx, bug):
     planted_ptx.plant(bug)
-    assert any(test_loss_kernels.caught(Interpreted(planted_ptx, seed), seed) for seed in SEEDS[::2]) == bool(bug)
+    assert any(loss_goes_wrong(Interpreted(planted_ptx, seed), seed) for seed in SEEDS[::2]) == bool(bug)
 
 
 EARLY = "race|before anything wrote|may not have started|different numbers"

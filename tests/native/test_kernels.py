@@ -7,9 +7,10 @@ import pytest
 import torch
 from support import OPS, ROOT, assert_same_bits, call, copy_of, generator, make_state, random_batch
 from support.emulated import PLANTED, PLANTED_IN_LOSS, Emulated
-from support.parity import LIMITS, SEEDS, SIZES, Parity, batch_of, schedules
+from support.parity import LIMITS, SEEDS, SIZES, batch_of, schedules
+from support.planted import step_goes_wrong
 
-from infonoise_ext.ops.schemas import COUNTERS, SIGNALS
+from infonoise_ext.ops.schemas import COUNTERS
 
 pytestmark = pytest.mark.slow  # builds the emulator
 
@@ -74,22 +75,6 @@ def test_many_samples_of_one_table_are_the_cpus_bit_for_bit(emulated, width):
         assert torch.equal(call(Emulated(emulated, 2), name, state, *rest), wanted)
 
 
-def caught(op, seed):
-    """Whether a step, strata or the flood of a bin, of whose last five losses the last tile holds four, go wrong."""
-    signal = SIGNALS.index("mmse")
-    state = make_state(2, bins=12, capacity=5, warmup=1, refresh_every=1, min_count=20, signal=signal)
-    run, batch = Parity([op], state), batch_of(state, 260, generator(seed))
-    try:
-        run("advance_", *batch, 260, torch.arange(260) % 2)
-        alone = make_state(1, bins=12, warmup=1, refresh_every=1, min_count=20)
-        Parity([op], alone)("advance_", *batch_of(alone, 260, generator(seed)), 9, None)
-        run("observe_", torch.ones(260), torch.arange(260.0), torch.arange(260) < 212, None)
-        Parity([op], make_state(2, stratified=1))("sample_", 260, torch.arange(260) % 2)
-    except (AssertionError, RuntimeError):
-        return True
-    return False
-
-
 def test_every_planted_bug_is_on_the_list():
     text = "".join(path.read_text() for path in (ROOT / "csrc").rglob("*.*h"))
     found = re.findall(r"PLANT\((\w+),", text)
@@ -100,7 +85,7 @@ def test_every_planted_bug_is_on_the_list():
 def test_every_planted_bug_is_caught(planted, bug):
     planted.plant(bug)
     found = [
-        caught(Emulated(planted, seed, threads=128, one_launch=one_launch, tile=64), seed)
+        step_goes_wrong(Emulated(planted, seed, threads=128, one_launch=one_launch, tile=64), seed)
         for seed in SEEDS
         for one_launch in (9, 999)
     ]

@@ -10,7 +10,7 @@ from ..history import History
 
 Record = dict[str, Any]
 Entry = dict[str, Any]
-"""One group at one record: "step", names of its summary without a prefix, "profile" with its curves, "found" troubles."""
+"""One group at one record: "step", its summary without a prefix, "profile" with its curves, "found" troubles."""
 
 
 @dataclass(frozen=True)
