@@ -36,8 +36,8 @@ FULL, SHORT = (
 
 def measure(short: bool) -> dict:
     size = SHORT if short else FULL
-    datas = list(WINDOWS)[: 1 if short else None]
-    return size | {"transfer": {data: transfer(data, **size) for data in datas}}
+    chosen = list(WINDOWS)[: 1 if short else None]
+    return size | {"transfer": {data: transfer(data, **size) for data in chosen}}
 
 
 def transfer(data: str, before: int, after: int, samples: int, seeds: int) -> list[dict[str, float]]:
