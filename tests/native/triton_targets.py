@@ -34,7 +34,7 @@ KERNELS = (
     loss.denoising_fold_kernel,
     loss.denoising_gradient_kernel,
 )
-WIDE = ("refresh_kernel", "step_kernel", "finish_kernel")  # a table in registers: warps grow with the bins
+WIDE = {"refresh_kernel": 1, "step_kernel": 2, "finish_kernel": 1}  # a table in registers: warps grow with the bins
 POINTERS = {
     "int64": ("count", "previous_count", "counters", "rng", "group", "next_group"),
     "float64": ("previous_cdf", "mmse", "cdf", "stats", "grid", "params", "moments", "everyone", "shares"),
@@ -95,7 +95,7 @@ def main(targets):
     for target, (bins, plain), kernel in itertools.product(targets, ((64, False), (512, True)), KERNELS):
         backend, arch = target.split(":")
         gpu = GPUTarget(backend, int(arch) if arch.isdigit() else arch, 64 if backend == "hip" else 32)
-        launch = options(bins if kernel.__name__ in WIDE else 0)
+        launch = options(bins * WIDE.get(kernel.__name__, 0))
         compiled = triton.compile(source_of(kernel, bins, 256, plain), target=gpu, options=launch)
         needs = hip_needs(compiled) if backend == "hip" else cuda_needs(compiled)
         assembly = compiled.asm["amdgcn" if backend == "hip" else "ptx"]

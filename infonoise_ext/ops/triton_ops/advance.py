@@ -106,7 +106,7 @@ def advance_(
                 *inputs, *strides,
                 next_group, *strides_of(next_group), places_of(next_group, groups), out, moments, groups, batch, n,
                 **padded(bins), C=capacity, BLOCK=BLOCK, TILE=TILE, DRAW=DRAW, RINGS=RINGS, SLOTS=SLOTS,
-                REFRESH=groups == 1, **options(bins if groups == 1 else 0),
+                REFRESH=groups == 1, **options(2 * bins if groups == 1 else 0),
             )  # fmt: skip
         if large or groups > 1:
             launch_moments(ring, count, moments, counters, params)
