@@ -1,4 +1,4 @@
-# make install | demo | test | test-fast | soak | fuzz | bench | lab | lint | docs | wheel | cuda-check | clean.
+# make install | demo | test | test-fast | soak | fuzz | bench | experiments | lint | docs | wheel | cuda-check | clean.
 # TORCH picks the torch to install.
 VENV ?= .venv
 TORCH ?= torch==2.13.0
@@ -16,7 +16,7 @@ INSTALLED := $(VENV)/.installed
 CXX_SOURCES := $(wildcard csrc/*.h csrc/*/* tests/native/*.cpp tests/native/*.cu tests/native/*.h tests/native/ptx/*)
 BUILD_INPUTS := setup.py pyproject.toml CMakeLists.txt $(wildcard csrc/*.h csrc/*/*)
 
-.PHONY: install demo test test-fast soak fuzz bench lab lint docs wheel cuda-check clean
+.PHONY: install demo test test-fast soak fuzz bench experiments lint docs wheel cuda-check clean
 
 install: $(INSTALLED)
 
@@ -52,7 +52,7 @@ fuzz: install
 bench: install
 	python -m benchmarks
 
-lab: install
+experiments: install
 	python -m experiments
 
 lint: install

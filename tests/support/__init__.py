@@ -35,7 +35,8 @@ def generator(seed):
 
 
 def make_state(groups=1, bins=32, capacity=8, low=0.01, high=50.0, seed=1, device=DEVICE, **params):
-    """The op tensors by name, with a random table."""
+    """The op tensors by name, with a random table; `params` are some of `PARAMS`."""
+    assert params.keys() <= set(PARAMS), params
     g = generator(seed)
     logs = torch.linspace(math.log(low), math.log(high), bins + 1, dtype=torch.float64)
     width = math.log(high / low) / bins
