@@ -19,8 +19,8 @@ from infonoise_ext.demo.train import train_arm
 from infonoise_ext.watch.plot import BLUE, GREEN, GREY, ORANGE
 
 SCHEDULES = {
-    '"entropy", the default': {"signal": "entropy"},
-    '"entropy", no gate': {"signal": "entropy", "pivot": 0},
+    '"learnable", the default': {},
+    '"entropy"': {"signal": "entropy"},
     '"rescaled"': {"signal": "rescaled"},
     '"mmse"': {"signal": "mmse"},
     '"length"': {"signal": "length"},
