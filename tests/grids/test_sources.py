@@ -56,7 +56,7 @@ def test_checkpoint_is_a_source_without_its_schedule(tmp_path, suffix, signal):
 def test_groups_of_a_checkpoint(tmp_path):
     schedule = inx.InfoNoise(groups=3, bins=16)
     for group in range(3):
-        sigma = schedule.sample(400)
+        sigma = schedule.sample(400, torch.full((400,), group))
         schedule.observe(sigma, sigma.square() / (sigma.square() + 9.0**group), group=torch.full((400,), group))
     path = tmp_path / "s.pt"
     schedule.save(path)
