@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from infonoise_ext.ops import eager
-from infonoise_ext.ops.schemas import SIGNALS
+from infonoise_ext.ops.schemas import CURVES
 from infonoise_ext.state.profile import Profile
 
 WINDOW = (0.1, 0.5, 0.9)
@@ -27,7 +27,7 @@ def width_of(profile: Profile) -> Tensor:
 def shares(profile: Profile) -> dict[str, Tensor]:
     """Share [K] of each signal in each bin, as `info_grid` and `InfoNoise` have it."""
     width = width_of(profile)
-    masses = {name: eager.signal(profile.rate, profile.sigma, width, torch.tensor(k)) for k, name in enumerate(SIGNALS)}
+    masses = {name: eager.curve(name, profile.rate, profile.sigma, width) for name in CURVES}
     return {name: mass / mass.sum() for name, mass in masses.items()}
 
 

@@ -14,7 +14,7 @@ safetensors = pytest.importorskip("safetensors")
 
 @pytest.fixture
 def schedule():
-    schedule = inx.InfoNoise(seed=2**63 + 5, groups=2, pivot=inx.PowerLaw(), weight=inx.EDMWeight(0.5), floor=0.1 + 0.2)
+    schedule = inx.InfoNoise(seed=2**63 + 5, pivot=inx.PowerLaw(), weight=inx.EDMWeight(0.5), floor=0.1 + 0.2)
     train(schedule, 150)
     return schedule
 
@@ -22,7 +22,7 @@ def schedule():
 def test_every_bit_comes_back(schedule, tmp_path):
     path = tmp_path / "schedule.safetensors"
     schedule.save(path)
-    resumed = inx.InfoNoise(seed=1, groups=2, pivot=inx.PowerLaw(), weight=inx.EDMWeight(0.5), floor=0.1 + 0.2)
+    resumed = inx.InfoNoise(seed=1, pivot=inx.PowerLaw(), weight=inx.EDMWeight(0.5), floor=0.1 + 0.2)
     resumed.load(str(path))
     for name in MUTABLE:
         theirs, ours = getattr(resumed.state, name), getattr(schedule.state, name)
