@@ -86,7 +86,7 @@ def draw(results: dict) -> Figure:
         mean, error = ([one[key] for one in found] for key in ("mean", "error"))
         axis.errorbar(DISTANCES, mean, [2 * one for one in error], color=colour, marker="o", capsize=3, label=data)
     axis.axhline(0, color="black", lw=1)
-    axis.set(xlabel="distance in log sigma", ylabel="fall of the error, over that in the band")
+    axis.set(xlabel="distance in log sigma", ylabel="fall of the error, over that in the band", ylim=(-2, 2))
     axis.legend(frameon=False)
     return figure
 

@@ -299,8 +299,21 @@ def test_the_rule_against_a_rival():
     )
 
 
-def test_transfer_in_the_band_is_one():
-    found = transfers.transfer("dna", before=5, after=5, samples=8, seeds=1)
-    assert found[0] == {"mean": 1.0, "error": 0.0}
-    assert len(found) == len(transfers.DISTANCES)
-    assert all(math.isfinite(one["mean"]) for one in found)
+@pytest.mark.parametrize("reach", [0.4, 1.0])
+def test_transfer_of_errors_that_fall_by_a_known_law(monkeypatch, reach):
+    """By half of exp(-distance / reach): means over a distance of .15 to both sides stay close to it."""
+
+    def taught(made, net, levels, steps, seed):
+        return levels if isinstance(levels, rules.Drawn) else None  # the band itself stands for what it taught
+
+    def errors(test, net):
+        log_sigma = test.sigma.log()
+        if net is None:
+            return torch.full_like(log_sigma, 100.0)
+        return 100 * (1 - 0.5 * (-(log_sigma - float(net.density.level(0.5).log())).abs() / reach).exp())
+
+    monkeypatch.setattr(transfers, "taught", taught)
+    monkeypatch.setattr(transfers, "errors", errors)
+    found = [one["mean"] for one in transfers.transfer("dna", before=1, after=1, samples=2, seeds=2)]
+    for distance, ratio in zip(transfers.DISTANCES, found, strict=True):
+        assert ratio == pytest.approx(math.exp(-distance / reach), rel=0.3, abs=0.01)
