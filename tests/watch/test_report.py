@@ -160,6 +160,25 @@ def test_runs_that_cannot_be_reported_are_named(tmp_path, capsys, kind):
     assert not list(tmp_path.glob("*.html"))
 
 
+@pytest.mark.parametrize("wrong", [None, "x", [], {}, -1, 1e400])
+def test_a_damaged_record_is_one_line_of_words(tmp_path, capsys, wrong):
+    """Each part of a record missing, or of another kind."""
+    recorded(tmp_path / "run.jsonl", 20)
+    first, last = map(json.loads, (tmp_path / "run.jsonl").read_text().splitlines())
+    parts = [(last, name) for name in last if name not in ("format", "version")]
+    parts += [(last["profiles"][0], name) for name in last["profiles"][0]]
+    parts += [(last["summary"], "steps"), (last["summary"], "skipped_masked"), (last["config"], "refresh_every")]
+    for holder, name in parts:
+        right = holder.pop(name)
+        if wrong is not None:
+            holder[name] = wrong
+        (tmp_path / "bad.jsonl").write_text(json.dumps(first) + "\n" + json.dumps(last) + "\n")
+        status = main(["report", str(tmp_path / "bad.jsonl")])
+        said = capsys.readouterr().err
+        assert (status, len(said.splitlines())) in ((0, 0), (1, 1)), (name, said)
+        holder[name] = right
+
+
 # In a browser
 
 

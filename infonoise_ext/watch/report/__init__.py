@@ -25,6 +25,9 @@ def main(argv: list[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f"report: {error}", file=sys.stderr)
         return 1
+    except (ArithmeticError, AttributeError, LookupError, TypeError) as error:  # of values that no History writes
+        print(f"report: {options.run} holds a damaged record: {type(error).__name__}, {error}", file=sys.stderr)
+        return 1
     print(f"Wrote {target} ({target.stat().st_size / 1e6:.2f} MB).")
     for note in run.notes:
         print(f"note: {note}")
