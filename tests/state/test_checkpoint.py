@@ -3,7 +3,9 @@
 import copy
 import math
 import pickle
+from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 from support import assert_same_bits, state_of
@@ -141,6 +143,34 @@ def test_damaged_state_is_refused_and_changes_nothing(name, value, message):
     with pytest.raises(ValueError, match=message):
         schedule.load_state_dict(schedule.state_dict() | {name: value})
     assert_same_bits(schedule, before)
+
+
+@pytest.mark.parametrize("name", MUTABLE)
+def test_a_state_loads_whole_or_not_at_all(name):
+    """All other tensors are those of a trained schedule, whichever is the one that does not fit."""
+    other, schedule = inx.InfoNoise(seed=1), inx.InfoNoise(seed=9)
+    train(other, 120)
+    before, state = state_of(schedule), other.state_dict()
+    state[name] = state[name][:, :-1] if name == "ring" else state[name][..., :-1]
+    with pytest.raises(ValueError, match=r"must be|bins"):
+        schedule.load_state_dict(state)
+    assert_same_bits(schedule, before)
+
+
+def test_options_of_any_numeric_type_load_again(tmp_path):
+    options = {
+        "sigma_min": np.float32(0.01), "sigma_max": torch.tensor(50.0), "bins": np.int64(32),
+        "floor": Fraction(1, 10), "min_count": torch.tensor(16), "reach": np.float64(0.5), "capacity": np.uint8(64),
+    }  # fmt: skip
+    schedule = inx.InfoNoise(seed=1, **options)
+    train(schedule, 120)
+    schedule.save(tmp_path / "s.pt")
+    resumed = inx.InfoNoise(seed=2, config=schedule.config)
+    resumed.load(tmp_path / "s.pt")
+    assert torch.equal(resumed.sample(64), schedule.sample(64))
+    plain = (0.01, 50.0, 32, 0.1, 16, 0.5, 64)
+    assert [getattr(resumed.config, name) for name in options] == pytest.approx(plain, rel=1e-6)
+    assert all(type(getattr(resumed.config, name)) in (int, float) for name in options)
 
 
 def test_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
