@@ -6,9 +6,9 @@
     python tests/native/kernel_costs.py --fill                  # the table of docs/benchmarks.md, and these numbers
     python tests/native/kernel_costs.py --against benchmarks/results/kernels.json
 
-Counts are of PTX, by the interpreter of `tests/native/ptx`; its `cost.h` says what the model knows and what it does not.
-A small step is as long as its slowest block; of large ones the instructions of one more strip of 32 samples are counted,
-and issued by all multiprocessors without a pause. Needs nvcc.
+Counts are of PTX, by the interpreter of `tests/native/ptx`; its `cost.h` says what the model knows and what it does
+not. A small step is as long as its slowest block; of large ones the instructions of one more strip of 32 samples are
+counted, and issued by all multiprocessors without a pause. Needs nvcc.
 """
 
 import argparse
