@@ -174,9 +174,10 @@ void draw(const Params& p, const Grid& grid, const Tensor& cdf, const Tensor& rn
 // Refreshes the table of group i from its moments.
 void refresh_group(const Params& p, const Grid& grid, const double* moments, const Tables& tables, const int64_t* count,
                    int64_t* counters, int64_t i) {
-  double work[work_size(kMaxBins)];
-  load_pools(Alone(), grid.bins, moments, pools_of(work, grid.bins));
-  refresh(Alone(), p, grid, table_of(tables, count, counters, grid.bins, i), work);
+  double work[kWork * kMaxBins];
+  Alone team;
+  load_pools(team, grid.bins, moments, pools_of(work, grid.bins));
+  refresh(team, p, grid, table_of(tables, count, counters, grid.bins, i), work);
 }
 
 void observe_(const Tensor& ring, const Tensor& count, const Tensor& counters, const Tensor& grid, const Tensor& sigma,
