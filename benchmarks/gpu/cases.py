@@ -135,7 +135,8 @@ class Suite:
         backend = ops.backend(namespace)
 
         def build(s, sigma, error):
-            state = (s.ring, s.count, s.mmse, s.cdf, s.stats, s.counters, s.rng, s.grid, s.params)
+            remembered = (s.previous_count, s.previous_cdf)
+            state = (s.ring, s.count, *remembered, s.mmse, s.cdf, s.stats, s.counters, s.rng, s.grid, s.params)
             return lambda: backend.advance_(*state, sigma, error, None, None, len(sigma), None)
 
         return build
