@@ -125,9 +125,15 @@ def draws(rank, folder):
 
 
 def one_call_or_three(rank, folder):
-    """`advance` and `sample`, `observe`, `step` see the same tables; both backends."""
+    """`advance` and `sample`, `observe`, `step` see the same tables; both backends, told the same losses."""
     options = {"seed": 2, "warmup": 6, "refresh_every": 4, "min_count": 1}
     schedules = [shared(**options), shared(**options), shared(backend="eager", **options)]
+
+    told = []
+
+    def one(sigma, error):
+        told.append((sigma, error))
+        return schedules[0].advance(sigma, error)
 
     def three(sigma, error):
         schedules[1].observe(sigma, error)
@@ -135,7 +141,9 @@ def one_call_or_three(rank, folder):
         schedules[1].step()
         return following
 
-    drawn = [train(s, 30, rank, step=step) for s, step in zip(schedules, (None, three, None), strict=True)]
+    drawn = [train(s, 30, rank, step=step) for s, step in zip(schedules, (one, three), strict=False)]
+    first = schedules[2].sample(len(told[0][0]))
+    drawn.append(torch.stack([first, *(schedules[2].advance(*losses) for losses in told)][:-1]))
     return {"drawn": drawn, "cdf": [s.state.cdf for s in schedules], "refreshes": schedules[0].summary()["refreshes"]}
 
 
