@@ -55,7 +55,7 @@ class InfoNoiseConfig:
     capacity: int = 256
     warmup: int = 50
     refresh_every: int = 50
-    min_count: int = 64
+    min_count: int = 16
     floor: float = 0.05
     signal: str = "learnable"
     reach: float = 0.56
