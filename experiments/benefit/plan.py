@@ -11,6 +11,7 @@ STEPS |= {"fashion 7x7": 2500, "fashion 28x28": 2500}
 CODES = ("dna", "text", "bits")
 POWERS = ("sharpened:0.5", "sharpened:1", "sharpened:3")
 FIXED = {"dna": "log-normal:0.1:0.25", "text": "log-normal:-0.25:0.3", "embeddings": "log-normal:0.95:0.3"}
+FIXED |= {"bits": "log-normal:0.1:0.25", "genome": "log-normal:0.1:0.25"}
 """The best of sweeps by hand; for embeddings, where the window of the trained ones lies."""
 WEIGHTS = ("patches/unit", "patches/epsilon", "dna/edm", "dna/epsilon")
 CHANGED = ("dna/decay", "dna/wide")
@@ -71,6 +72,8 @@ def full() -> list[Job]:
     for seed in (0, 1, 2, *MORE):
         for data in ("patches x0.1", "patches x4"):
             found += jobs(data, ("EDM shifted",), seed)
+        for data in ("bits", "genome"):
+            found += jobs(data, (FIXED[data],), seed)
     for seed in MORE:
         for data in ("ks", "fashion", "latents"):
             found += jobs(data, ("rule", "EDM"), seed)
