@@ -62,7 +62,7 @@ def full() -> list[Job]:
             found += jobs(data, arms, seed)
     for data, shift in SWEPT.items():
         found += sweep(data, "codes", STEPS[data], CHECKPOINTS.get(data, 12), shift)
-    return found
+    return list(dict.fromkeys(found))  # a sweep holds its winner
 
 
 def short() -> list[Job]:
