@@ -5,10 +5,10 @@ from matplotlib.figure import Figure
 
 from infonoise_ext.watch.plot import BLUE, GREEN, GREY, ORANGE
 
-from .headline import BY_HAND, CODES, MISPLACED, NAMES, duels, of
+from .headline import BY_HAND, CODES, MISPLACED, NAMES, duels, named
 from .tables import RELEASE
 
-ARMS = {"rule": ("the rule", BLUE, "o"), BY_HAND: ("log-normal swept by hand", GREEN, "D"),
+ARMS = {"rule": ("the rule", BLUE, "o"), BY_HAND: ("log-normal by hand", GREEN, "D"),
         "entropy": ("entropy rate", ORANGE, "s"), RELEASE: (f"{RELEASE}'s default", GREY, "v")}  # fmt: skip
 DISTANCES = {"frechet_pca": ("components", BLUE, "o"), "frechet_random": ("random directions", ORANGE, "s"),
              "frechet_classifier": ("classifier", GREEN, "D")}  # fmt: skip
@@ -25,9 +25,10 @@ def figure_of(results: dict) -> Figure:
 def of_steps(axis: Axes, results: dict) -> None:
     """To the last score of EDM's recipe, with two standard errors; what never gets there has no mark."""
     groups = {group["data"]: group for group in results["groups"][::-1]}
-    rows = [data for data in (*CODES, *MISPLACED) if data in duels(results) and "EDM" in groups[data]["arms"]]
+    known = duels(results)
+    rows = [data for data in (*CODES, *MISPLACED) if data in known and "EDM" in groups[data]["arms"]]
     for arm, (name, colour, marker) in ARMS.items():
-        at = [(row, of(groups[data]["arms"], arm)) for row, data in enumerate(rows)]
+        at = [(row, groups[data]["arms"].get(named(known[data], arm))) for row, data in enumerate(rows)]
         marks(axis, [(row, found["fewer than EDM"][-1]) for row, found in at if found], name, colour, marker)
     axis.set(title="times fewer steps to the end of EDM's recipe")
     lines(axis, rows, [1, 1.5, 2, 3, 5, 8])

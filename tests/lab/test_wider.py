@@ -291,12 +291,27 @@ def test_the_rule_against_a_rival():
     assert not duel["level"]
     assert headline.saved(duel) == "1.26"
     assert headline.saved(statistics.duel(edm, rule)) == "never"
-    assert headline.verdict(headline.Goal("ks", "EDM", 1.5), duel["steps"], False) == "missed"
-    assert headline.verdict(headline.Goal("ks", "EDM", 1.2), duel["steps"], False) == "reached"
+    assert headline.verdict(headline.Goal("ks", "EDM", 1.5), [duel["steps"]], False) == "missed"
+    assert headline.verdict(headline.Goal("ks", "EDM", 1.2), [duel["steps"]], False) == "reached"
     assert (
-        headline.verdict(headline.Goal("ks", "EDM", error=0.4), {"mean": 0.5, "error": 0.06}, False)
+        headline.verdict(headline.Goal("ks", "EDM", error=0.4), [{"mean": 0.5, "error": 0.06}], False)
         == "within the error"
     )
+    apart = [{"mean": 0.9, "error": 0.02}, {"mean": 1.2, "error": 0.05}]
+    assert headline.verdict(headline.Goal("ks", "EDM", samples=1), apart, False) == "missed"  # by the worst
+
+
+def test_by_hand_is_the_best_of_those_with_the_most_seeds():
+    """A sweep's losers have one seed; without log-normals it is EDM's, moved."""
+    runs = [line("rule", seed, 1.0) for seed in (0, 1)]
+    runs += [line(f"log-normal:{mean}:1", seed, score)
+             for mean, seed, score in ((0, 0, 0.5), (1, 0, 2.0), (1, 1, 2.0), (2, 0, 1.5), (2, 1, 1.5))]  # fmt: skip
+    runs += [line("EDM shifted", seed, 3.0) for seed in (0, 1)]
+    (group,) = statistics.summary(runs)
+    rivals = group["duels"]
+    assert headline.named(rivals, headline.BY_HAND) == "log-normal:2:1"
+    assert headline.named({"EDM": {}}, headline.BY_HAND) == "EDM shifted"
+    assert headline.named(rivals, "EDM") == "EDM"
 
 
 @pytest.mark.parametrize("reach", [0.4, 1.0])
