@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from .curves.arguments import refuse
 from .curves.density import Density
 from .curves.levels import Shift
-from .ops import eager, registry
+from .ops import registry
 from .ops.checks import check_pair, error_dtype
 from .ops.eager.loss import aligned
 from .schedule import InfoNoise
@@ -31,7 +30,7 @@ def denoising_loss(
 
     One pass over `denoised` and `target` gives both, one more in backward gives the gradient; nothing of their
     size is kept but the two themselves. Differentiable twice, by `denoised` and by `target`; in forward mode and under
-    `torch.func.grad` and `jvp` too, then in plain PyTorch.
+    `torch.func` too, then in plain PyTorch. Lanes of `torch.vmap`, and so `jacfwd`, need a fixed schedule.
 
     Args:
         denoised: [B, ...] estimate of the clean samples: float16, bfloat16, float32 or float64.
@@ -60,8 +59,6 @@ def denoising_loss(
         error, mask = _masked_error(denoised, target, mask, sigma.dim())
     else:
         measure = getattr(schedule, "_ops", _AUTO).denoising_error  # a fixed density has no backend of its own
-        if _forward_or_functional():
-            measure = eager.denoising_error
         if sigma.dim() == 1:
             error = measure(*aligned(denoised, target))
         else:
@@ -74,13 +71,6 @@ def denoising_loss(
     # Both factors: the gradient of the one is the other, and 0 times a NaN is NaN.
     kept = torch.where(mask, weight, 0.0) * torch.where(mask, error, 0.0)
     return kept.sum() / mask.sum().clamp(min=1)
-
-
-def _forward_or_functional() -> bool:
-    """Whether derivatives are taken that the op has none for: forward-mode, or a transform of torch.func."""
-    if torch.compiler.is_compiling():
-        return False
-    return forward_ad._current_level >= 0 or torch._C._functorch.peek_interpreter_stack() is not None
 
 
 def _masked_error(denoised: Tensor, target: Tensor, mask: Tensor, levels: int) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import os
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from .curves.arguments import refuse, whole
 from .curves.densities import LogNormal
-from .curves.levels import Shape, Shift, as_vectors, groups_of, shifted, sizes
+from .curves.levels import Shape, Shift, as_vectors, factor_of, groups_of, moved, shifted, sizes
 from .curves.weights import Weight, as_weight, evaluate
 from .distributed import compare_ranks, initialized, late_placement, over_ranks, placement
 from .ops import registry
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 _BUILT_IN = ("config", "groups", "weight", "bound", "prior", "process_group", "rank", "world")
+_OPTIONS = {field.name for field in fields(InfoNoiseConfig)}
 _OUTSIDE = "with process_group or history, call schedule.step() outside the compiled function"
 
 
@@ -129,7 +131,7 @@ class InfoNoise:
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse what the tables were built with: changed alone, it would train at noise levels that nobody chose."""
-        if name in _BUILT_IN and name in self.__dict__:
+        if name in _OPTIONS or (name in _BUILT_IN and name in self.__dict__):
             raise AttributeError(
                 f"{name} is built into the tables and cannot be set: make an InfoNoise with the new one, and give it "
                 "what this one learned by load_state_dict(old.state_dict())"
@@ -174,11 +176,12 @@ class InfoNoise:
         self._ask_rank()
         self._check_given(group=group)
         s = self.state
-        if not isinstance(shape, tuple | list):
-            return shifted(self._ops.sample_(s.cdf, s.rng, s.grid, s.params, shape, group), shift)
         wanted = sizes(shape)
+        factor = factor_of(shift, wanted)
+        if len(wanted) == 1:
+            return moved(self._ops.sample_(s.cdf, s.rng, s.grid, s.params, wanted[0], group), factor)
         flat = groups_of("group", group, wanted)
-        return shifted(self._ops.sample_(s.cdf, s.rng, s.grid, s.params, math.prod(wanted), flat).view(wanted), shift)
+        return moved(self._ops.sample_(s.cdf, s.rng, s.grid, s.params, math.prod(wanted), flat).view(wanted), factor)
 
     def _check_given(self, **groups: Tensor | None) -> None:
         for name, group in groups.items():
@@ -280,16 +283,16 @@ class InfoNoise:
             refuse("next_shift", None, "the shift of the batch to draw, where shifts are used")
         self._check_given(group=group)
         sigma = shifted(sigma, shift, -1)
-        if sigma.dim() == 1 and (next_group is None or next_group.dim() == 1):
-            n = sigma.numel() if next_group is None else next_group.numel()
-            following = self._ops.advance_(*self.state, sigma, error, mask, group, n, next_group)
+        wanted = sigma.shape if next_group is None else next_group.shape + sigma.shape[next_group.dim() :]
+        factor = factor_of(next_shift, wanted, name="next_shift")
+        if sigma.dim() == len(wanted) == 1:
+            following = self._ops.advance_(*self.state, sigma, error, mask, group, wanted[0], next_group)
         else:
-            wanted = sigma.shape if next_group is None else next_group.shape + sigma.shape[next_group.dim() :]
             upcoming, flat = groups_of("next_group", next_group, wanted), as_vectors(sigma, error, mask, group)
             following = self._ops.advance_(*self.state, *flat, wanted.numel(), upcoming).view(wanted)
         if self.process_group is not None:
             self._step_on_host()
-        return shifted(following, next_shift, name="next_shift")
+        return moved(following, factor)
 
     def refresh(self) -> None:
         """Rebuild the table now from what is recorded, by all ranks of a process group, if that is enough."""
@@ -467,6 +470,5 @@ def _seed(seed: int | None, generator: torch.Generator | None) -> int:
     if seed is None:
         device = "cpu" if generator is None else generator.device
         return int(torch.empty((), dtype=torch.int64, device=device).random_(generator=generator))
-    if not -(2**63) <= seed < 2**64:
-        refuse("seed", seed, "an integer of 64 bits")
+    seed = whole("seed", seed, least=-(2**63), most=2**64 - 1)
     return seed - 2**64 if seed >= 2**63 else seed

@@ -261,10 +261,37 @@ def test_derivatives_in_forward_mode_and_of_functions_are_those_in_reverse(maske
     with forward_ad.dual_level():
         tangent = forward_ad.unpack_dual(loss(forward_ad.make_dual(denoised, direction))).tangent
     torch.testing.assert_close(tangent, expected)
+    compiled = torch.compile(lambda x: torch.func.jvp(loss, (x,), (direction,))[1], backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(denoised), expected)
+    levels = 4 if mask is None else 3
+    assert int(schedule.state.count.sum()) == 5 * levels  # each of the five calls recorded once, no tangent
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_derivatives_of_a_fixed_schedule_are_those_of_the_plain_loss(masked):
+    """Nothing is recorded, so all transforms are allowed: against the formula, and a finite difference in float64."""
+    g = generator(3)
+    denoised, target, direction = torch.randn(3, 4, 5, generator=g, dtype=torch.float64)
+    sigma, mask = torch.rand(4, generator=g) + 0.1, torch.tensor([True, False, True, True]) if masked else None
+    schedule = DENSITIES[0]
+
+    def loss(x):
+        return inx.denoising_loss(x, target, sigma, schedule, mask=mask)
+
+    def plain(x):
+        return plain_loss(x, target, sigma, schedule.weight, mask)
+
+    for transform in (torch.func.jacfwd, torch.func.jacrev, torch.func.hessian):
+        torch.testing.assert_close(transform(loss)(denoised), transform(plain)(denoised), rtol=1e-6, atol=1e-9)
+    tangent = torch.func.jvp(loss, (denoised,), (direction,))[1]
+    difference = (plain(denoised + 1e-4 * direction) - plain(denoised - 1e-4 * direction)) / 2e-4
+    torch.testing.assert_close(tangent, difference, rtol=1e-6, atol=0)
+    lanes = torch.randn(3, 4, 5, generator=g, dtype=torch.float64)
+    torch.testing.assert_close(torch.vmap(loss)(lanes), torch.stack([plain(x) for x in lanes]), rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("backend", ["auto", "eager"])
-@pytest.mark.parametrize("name", ["sample", "observe", "advance", "loss"])
+@pytest.mark.parametrize("name", ["sample", "observe", "advance", "loss", "jacfwd", "table"])
 def test_vmap_is_refused_where_one_call_would_stand_for_many(name, backend):
     schedule = inx.InfoNoise(seed=1, backend=backend)
     calls = {
@@ -272,6 +299,8 @@ def test_vmap_is_refused_where_one_call_would_stand_for_many(name, backend):
         "observe": lambda x: schedule.observe(x, x),
         "advance": lambda x: schedule.advance(x, x),
         "loss": lambda x: inx.denoising_loss(x, x, x, schedule),
+        "jacfwd": lambda x: torch.func.jacfwd(lambda y: inx.denoising_loss(y, x, x, schedule))(x),
+        "table": lambda x: inx.SigmaTable(torch.ones(3).cumsum(0)).sample(schedule, 3)[1] + x,
     }
     with pytest.raises(RuntimeError, match=r"was called under torch\.vmap, but must be called outside of it"):
         torch.vmap(calls[name], randomness="different")(torch.ones(2, 3))

@@ -4,6 +4,7 @@ import copy
 import math
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from support import assert_same_bits, generator, state_of
@@ -211,6 +212,8 @@ def test_no_signal_has_a_gate_unless_one_is_asked_for(signal):
         ({"groups": 0}, "groups"),
         ({"backend": "fast"}, "backend"),
         ({"seed": 2**64}, "seed"),
+        ({"seed": 1.5}, "seed"),
+        ({"seed": "one"}, "seed"),
         ({"rank": 2, "world": 2}, "rank"),
         ({"weight": lambda sigma: -sigma}, "weight"),
         ({"weight": lambda sigma: sigma[:3]}, "weight"),
@@ -234,6 +237,26 @@ def test_a_step_allocates_its_output_and_nothing_else():
     allocated = [e.cpu_memory_usage for e in profile.events() if e.cpu_memory_usage > 0 and e.cpu_parent is None]
     assert sum(allocated) == 4000
     assert schedule.summary()["refreshes"] >= 1
+
+
+@pytest.mark.parametrize("seed", [torch.tensor(7), np.int64(7), 7.0])
+def test_a_seed_of_any_kind_of_integer_is_that_integer(seed):
+    assert torch.equal(inx.InfoNoise(seed=seed).sample(9), inx.InfoNoise(seed=7).sample(9))
+    assert torch.equal(inx.InfoNoise(seed=np.uint64(2**64 - 1)).sample(9), inx.InfoNoise(seed=-1).sample(9))
+
+
+@pytest.mark.parametrize("name", ["sigma_min", "signal", "floor", "pivot", "warmup"])
+def test_options_are_no_attributes_that_could_be_set_to_no_end(name):
+    schedule = inx.InfoNoise(seed=1)
+    with pytest.raises(AttributeError, match=f"{name} is built into the tables"):
+        setattr(schedule, name, getattr(schedule.config, name))
+
+
+@pytest.mark.parametrize("shape", [4.0, None, "4", (2, 1.5), [None]])
+@pytest.mark.parametrize("schedule", [inx.InfoNoise(seed=1), inx.LogNormal(0.0, 1.0)], ids=str)
+def test_what_is_no_shape_is_refused(schedule, shape):
+    with pytest.raises(ValueError, match=r"shape is .*, but must be at least 0, in whole numbers"):
+        schedule.sample(shape)
 
 
 @pytest.mark.parametrize("name", ["weight", "bound", "prior", "config", "rank", "world", "groups", "process_group"])

@@ -93,6 +93,11 @@ def test_shifts_that_do_not_fit_are_refused():
         schedule.observe(x, x, shift=x[:3])
     with pytest.raises(ValueError, match=r"the shape of shift is \[4, 1\]"):
         schedule.sample(4, shift=torch.ones(4, 1))
+    for shift in (math.nan, math.inf, "1"):
+        with pytest.raises(ValueError, match=f"^shift is {shift!r}, but must be a finite number"):
+            schedule.sample(4, shift=shift)
+        with pytest.raises(ValueError, match=f"^next_shift is {shift!r}, but must be a finite number"):
+            schedule.advance(x, x, shift=0.0, next_shift=shift)
     assert int(schedule.state.count.sum()) == 0
 
 

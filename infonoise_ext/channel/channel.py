@@ -100,8 +100,9 @@ class VP(Channel):
     """
 
     def sigma(self, t: Tensor) -> Tensor:
-        """Return tan(pi t / 2)."""
-        return (wide(t) * (math.pi / 2.0)).tan()
+        """Return tan(pi t / 2), as a quotient of sines, which is inf at t = 1."""
+        t = wide(t)
+        return (t * (math.pi / 2.0)).sin() / ((1.0 - t) * (math.pi / 2.0)).sin()
 
     def time_of(self, sigma: Tensor) -> Tensor:
         """Return (2 / pi) atan(sigma)."""

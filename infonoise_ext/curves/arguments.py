@@ -45,10 +45,10 @@ def whole(name: str, value: Any, *, least: int | None = None, most: int | None =
 
 
 def choice(name: str, value: Any, options: Sequence[str]) -> str:
-    """`value`; ValueError unless it is one of `options`."""
+    """That of the `options` that `value` equals, a plain str whatever kind of string it is; else ValueError."""
     if not isinstance(value, str) or value not in options:
         refuse(name, value, f"one of {', '.join(map(repr, options))}")
-    return value
+    return options[options.index(value)]
 
 
 def _converted(kind: Any, value: Any) -> Any:

@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
+import torch
 from torch import Tensor
 
-from .arguments import refuse
+from .arguments import number, refuse
 
 Shape: TypeAlias = int | Sequence[int]
 """Of the levels to draw: a number of them, or the sizes of a tensor."""
@@ -18,10 +19,12 @@ Shift: TypeAlias = Tensor | float | None
 
 
 def sizes(shape: Shape) -> tuple[int, ...]:
-    """The sizes that a shape stands for; ValueError where one is negative."""
+    """The sizes that a shape stands for; ValueError where one is negative, or no whole number."""
+    if type(shape) is int and shape >= 0:  # of each step
+        return (shape,)
     wanted = tuple(shape) if isinstance(shape, Sequence) else (shape,)
-    if any(size < 0 for size in wanted):
-        refuse("shape", shape, "at least 0")
+    if any(size is None or isinstance(size, str | float) or size < 0 for size in wanted):
+        refuse("shape", shape, "at least 0, in whole numbers")
     return wanted
 
 
@@ -42,20 +45,30 @@ def as_vectors(
     return sigma.reshape(-1), error.reshape(-1), flat_mask, groups_of("group", group, tuple(sigma.shape))
 
 
-def shifted(sigma: Tensor, shift: Tensor | float | None, sign: int = 1, name: str = "shift") -> Tensor:
-    """Levels moved by `sign` times `shift` in log sigma: one number, or one for each level or for how they begin.
+def factor_of(shift: Shift, shape: Sequence[int], sign: int = 1, name: str = "shift") -> Tensor | float | None:
+    """What levels of a shape are multiplied by, to move by `sign` times `shift` in log sigma; None of None.
 
     Raises:
-        ValueError: shift's shape does not begin that of the levels.
+        ValueError: shift's shape does not begin that of the levels, or it is a number that is not finite.
     """
     if shift is None:
-        return sigma
+        return None
     if not isinstance(shift, Tensor):
-        return sigma * math.exp(sign * shift)
-    if shift.shape != sigma.shape[: shift.dim()]:
-        refuse(f"the shape of {name}", list(shift.shape), f"that of sigma, {list(sigma.shape)}, or how it begins")
+        return math.exp(sign * (shift if torch.compiler.is_compiling() else number(name, shift)))
+    if tuple(shift.shape) != tuple(shape[: shift.dim()]):
+        refuse(f"the shape of {name}", list(shift.shape), f"that of sigma, {list(shape)}, or how it begins")
     factor = (sign * shift.detach()).float().exp()
-    return sigma * factor.view(*shift.shape, *[1] * (sigma.dim() - shift.dim()))
+    return factor.view(*shift.shape, *[1] * (len(shape) - shift.dim()))
+
+
+def shifted(sigma: Tensor, shift: Shift, sign: int = 1) -> Tensor:
+    """Levels moved by `sign` times `shift`: see `factor_of`."""
+    return moved(sigma, factor_of(shift, sigma.shape, sign))
+
+
+def moved(sigma: Tensor, factor: Tensor | float | None) -> Tensor:
+    """Levels times what `factor_of` gives."""
+    return sigma if factor is None else sigma * factor
 
 
 def groups_of(name: str, group: Tensor | None, shape: tuple[int, ...]) -> Tensor | None:

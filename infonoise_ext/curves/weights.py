@@ -125,9 +125,11 @@ class LossWeight:
         plain = loss_of_clean(sigma, self.prediction)
         if self.scheme == "debiased":
             cut = snr.clamp(max=_TOP_SNR)
-            return plain * (cut.rsqrt() if self.prediction == "eps" else 1.0 / (1.0 + cut))
-        if self.scheme == "p2":
-            return plain * (1.0 + snr) ** -(self.gamma or 0.0)
+            if self.prediction == "v":
+                return plain / (1.0 + cut)
+            return cut.sqrt() * (snr / _TOP_SNR).clamp(min=1.0)  # snr / sqrt(cut), without 0 / 0 at pure noise
+        if self.scheme == "p2":  # snr (1 + snr)^-gamma, without inf times 0 at low noise
+            return (1.0 + snr) ** (1.0 - (self.gamma or 0.0)) / (1.0 + sigma.square())
         if self.scheme == "sigma_sqrt":
             return plain * t.square().reciprocal()
         if self.scheme == "cosmap":

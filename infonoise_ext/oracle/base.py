@@ -16,6 +16,13 @@ from ..state.profile import Profile
 from ..state.tensors import edges_and_centres
 
 
+_HIDDEN = 0.99
+"""Share of the data's variance that the highest level of a range hides."""
+
+_HIGHEST = 1e20
+"""Noise levels that no range needs to exceed."""
+
+
 class Estimate(NamedTuple):
     """A value and its standard error, which is 0 where the value is a closed form or a quadrature."""
 
@@ -119,17 +126,26 @@ class Oracle(ABC):
     def profile(
         self,
         sigma_min: float = InfoNoiseConfig.sigma_min,
-        sigma_max: float = InfoNoiseConfig.sigma_max,
+        sigma_max: float | None = None,
         bins: int = 512,
     ) -> Profile:
         """What a schedule with as many bins, no gate, no floor and unit weight would learn from endless data.
 
         mmse is taken at the centres of the bins, and nothing is counted.
 
+        Args:
+            sigma_min: lower end of the range.
+            sigma_max: upper end; None is a schedule's own, or higher, by factors of 4, until it hides all but a
+                hundredth of the variance: in many dimensions whole modes stand out far above.
+            bins: K.
+
         Raises:
             ValueError: a range or number of bins that `InfoNoise` would refuse.
         """
-        edges, sigma = edges_and_centres(InfoNoiseConfig(sigma_min=sigma_min, sigma_max=sigma_max, bins=bins))
+        top = InfoNoiseConfig.sigma_max if sigma_max is None else sigma_max
+        while sigma_max is None and top < _HIGHEST and float(self.mmse(top)) < _HIDDEN * self.total_variance:
+            top *= 4
+        edges, sigma = edges_and_centres(InfoNoiseConfig(sigma_min=sigma_min, sigma_max=top, bins=bins))
         mmse, error = self.mmse_estimate(sigma)
         return Profile.from_mmse(edges, sigma, mmse, error, torch.zeros_like(sigma))
 

@@ -102,6 +102,9 @@ def _checked(saved: dict[str, Any]) -> dict[str, Tensor]:
     missing = [name for name in (*MUTABLE, "edges") if not isinstance(saved.get(name), Tensor)]
     if missing:
         raise ValueError(f"the state lacks the tensors {', '.join(missing)}")
+    for name in (*MUTABLE, "edges"):  # what cannot be copied must be found before anything is
+        if saved[name].layout != torch.strided or saved[name].is_meta:
+            raise ValueError(f"{name} is {saved[name].layout} on {saved[name].device}, but must be dense, with values")
     tensors = {name: saved[name].detach().cpu() for name in (*MUTABLE, "edges")}
     if tensors["ring"].dim() != 3:
         raise ValueError(f"ring has shape {list(tensors['ring'].shape)}, but must be [G, K, C]")
@@ -125,19 +128,26 @@ def _held(ring: Tensor, count: Tensor) -> Tensor:
     return torch.where(held < ring.shape[-1], torch.minimum(count, held), count)
 
 
+def _counts(x: Tensor) -> Tensor:
+    """Whether these may have been counted: no training comes near 2^62, beyond which int64 wraps."""
+    return (x >= 0) & (x < 2**62)
+
+
 def _check_values(tensors: dict[str, Tensor]) -> None:
-    ring, count, mmse, cdf, counters, edges = (
-        tensors[n] for n in ("ring", "count", "mmse", "cdf", "counters", "edges")
+    ring, count, mmse, cdf, before, counters, edges = (
+        tensors[n] for n in ("ring", "count", "mmse", "cdf", "previous_cdf", "counters", "edges")
     )
     for name, sound, rule in (
         ("ring", ring.isfinite() & ((ring >= 0) | (ring == -1)), "losses must be finite and at least 0, or -1"),
-        ("count", count >= 0, "it must be at least 0"),
-        ("previous_count", tensors["previous_count"] >= 0, "it must be at least 0"),
-        ("mmse", mmse.isfinite(), "it must be finite"),
+        ("count", _counts(count), "it must be at least 0, and a number that can be reached"),
+        ("previous_count", _counts(tensors["previous_count"]), "it must be at least 0, and can be reached"),
+        ("mmse", mmse.isfinite() & ((mmse >= 0) | (mmse == -1)), "it must be finite and at least 0, or -1"),
+        ("stats", ~tensors["stats"].isnan(), "they must be numbers"),
         ("cdf", cdf.diff() >= 0, "every row must rise from 0 to 1"),
         ("cdf", (cdf[:, 0] == 0) & (cdf[:, -1] == 1), "every row must rise from 0 to 1"),
-        ("previous_cdf", tensors["previous_cdf"].diff() >= 0, "every row must rise from 0 to 1"),
-        ("counters", counters >= 0, "they must be at least 0"),
+        ("previous_cdf", before.diff() >= 0, "every row must rise from 0 to 1"),
+        ("previous_cdf", (before[:, 0] == 0) & (before[:, -1] == 1), "every row must rise from 0 to 1"),
+        ("counters", _counts(counters), "they must be at least 0, and numbers that can be reached"),
         ("counters", counters[:, COUNTERS.index("status")] < len(STATUSES), "the status is unknown"),
         ("edges", edges.diff() > 0, "they must be positive and ascending"),
         ("edges", edges.isfinite() & (edges > 0), "they must be positive and ascending"),

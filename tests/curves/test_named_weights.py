@@ -1,6 +1,7 @@
 """Weights by name: w times the clean error is the loss that a trainer computes from prediction, target and scheme."""
 
 import copy
+import math
 import os
 import pickle
 
@@ -71,6 +72,22 @@ def test_sd3_weights_are_those_of_diffusers(scheme, prediction):
     utils = pytest.importorskip("diffusers.training_utils")
     factor = utils.compute_loss_weighting_for_sd3(scheme, sigmas=SIGMA / (1 + SIGMA))
     assert_is_the_loss(LossWeight(prediction, scheme), factor, prediction, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("weight", "at_zero", "at_infinity"),
+    [
+        (LossWeight("eps"), math.inf, 0), (LossWeight("velocity"), math.inf, 1), (LossWeight("v"), math.inf, 1),
+        (LossWeight("eps", "min_snr"), 5, 0), (LossWeight("eps", "debiased"), math.inf, 0),
+        (LossWeight("v", "debiased"), math.inf, 1), (LossWeight("eps", "p2"), 1, 0),
+        (LossWeight("eps", "p2", 2.0), 0, 0), (LossWeight("eps", "p2", 0.5), math.inf, 0),
+        (LossWeight("velocity", "sigma_sqrt"), math.inf, 1), (LossWeight("x0", "cosmap"), 2 / math.pi, 2 / math.pi),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_pure_data_and_pure_noise_are_limits(weight, at_zero, at_infinity):
+    ends = weight(torch.tensor([0.0, 1e-25, 1e25, math.inf]))
+    assert ends.tolist() == pytest.approx([at_zero, at_zero, at_infinity, at_infinity], abs=1e-5)
 
 
 def test_debiased_and_p2_are_the_formulas():

@@ -48,6 +48,19 @@ def test_a_callable_mmse_gives_the_levels_of_its_profile(order):
     torch.testing.assert_close(inx.open_grid(model.mmse, 10, order), grid, rtol=4e-2 if order == 2 else 2e-3, atol=0)
 
 
+@pytest.mark.parametrize("dim", [64, 16384])
+def test_an_oracles_range_holds_its_modes(dim):
+    """They stand sqrt(d) apart from the middle; beyond 80 where d is large. A range that is given holds as it is."""
+    model = oracle.TwoModes(dim)
+    profile = model.profile()
+    assert float(model.mmse(profile.edges[-1])) >= 0.99 * model.total_variance
+    assert (float(profile.edges[-1]) == pytest.approx(80)) == (dim == 64)
+    assert float(model.profile(sigma_max=40.0).edges[-1]) == pytest.approx(40)
+    grid = inx.open_grid(model, 10, order=0)
+    torch.testing.assert_close(grid, inx.open_grid(model.mmse, 10, order=0), rtol=0.1, atol=0)
+    assert inx.info_grid(model, 10)[0] == profile.edges[-1]
+
+
 def test_order_0_has_equal_decrements_of_the_mmse():
     model = oracle.TwoModes(64)
     m = model.mmse(inx.open_grid(model.mmse, 10, order=0)[:-1].double())

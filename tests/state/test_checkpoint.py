@@ -134,6 +134,14 @@ def test_copies_and_pickles_go_their_own_way(duplicate):
         ("cdf", torch.full((1, 65), math.nan).double(), "cdf"),
         ("edges", torch.zeros(65).double(), "edges"),
         ("rng", torch.zeros(3, dtype=torch.int64), "rng"),
+        ("count", torch.full((1, 64), 2**63 - 1), "count is damaged: .*can be reached"),
+        ("counters", torch.full((1, 12), 2**63 - 1), "counters is damaged: .*can be reached"),
+        ("previous_count", torch.full((1, 2, 64), 2**63 - 1), "previous_count is damaged"),
+        ("previous_cdf", torch.linspace(0.0, 0.5, 65).double().view(1, 65), "previous_cdf is damaged"),
+        ("mmse", torch.full((1, 64), -5.0).double(), "mmse is damaged"),
+        ("stats", torch.full((1, 6), math.nan).double(), "stats is damaged"),
+        ("stats", torch.zeros(1, 6).double().to_sparse(), r"stats is torch\.sparse_coo on cpu, but must be dense"),
+        ("rng", torch.zeros(2, dtype=torch.int64, device="meta"), "rng is .* on meta, but must be dense, with values"),
     ],
 )
 def test_damaged_state_is_refused_and_changes_nothing(name, value, message):
@@ -162,7 +170,8 @@ def test_options_of_any_numeric_type_load_again(tmp_path):
         "sigma_min": np.float32(0.01), "sigma_max": torch.tensor(50.0), "bins": np.int64(32),
         "floor": Fraction(1, 10), "min_count": torch.tensor(16), "reach": np.float64(0.5), "capacity": np.uint8(64),
     }  # fmt: skip
-    schedule = inx.InfoNoise(seed=1, **options)
+    strings = {"signal": np.str_("length"), "sampling": np.str_("stratified")}
+    schedule = inx.InfoNoise(seed=1, **options, **strings)
     train(schedule, 120)
     schedule.save(tmp_path / "s.pt")
     resumed = inx.InfoNoise(seed=2, config=schedule.config)
@@ -171,6 +180,7 @@ def test_options_of_any_numeric_type_load_again(tmp_path):
     plain = (0.01, 50.0, 32, 0.1, 16, 0.5, 64)
     assert [getattr(resumed.config, name) for name in options] == pytest.approx(plain, rel=1e-6)
     assert all(type(getattr(resumed.config, name)) in (int, float) for name in options)
+    assert all(type(getattr(resumed.config, name)) is str for name in strings)
 
 
 def test_failed_save_leaves_the_old_file(tmp_path, monkeypatch):

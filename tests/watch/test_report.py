@@ -179,6 +179,20 @@ def test_a_damaged_record_is_one_line_of_words(tmp_path, capsys, wrong):
         holder[name] = right
 
 
+def test_markup_in_a_trouble_is_text(tmp_path, capsys):
+    recorded(tmp_path / "run.jsonl", 20)
+    first, last = map(json.loads, (tmp_path / "run.jsonl").read_text().splitlines())
+    last["troubles"] = [[["<b>title</b>", "<b>text</b>"]]]
+    (tmp_path / "bad.jsonl").write_text(json.dumps(first) + "\n" + json.dumps(last) + "\n")
+    page = page_of(read_run(tmp_path / "bad.jsonl"))
+    assert "<b>" not in page
+    assert "<strong>&lt;b&gt;title&lt;/b&gt;:</strong> &lt;b&gt;text&lt;/b&gt;" in page
+    last["profiles"] = []
+    (tmp_path / "bad.jsonl").write_text(json.dumps(first) + "\n" + json.dumps(last) + "\n")
+    assert main(["report", str(tmp_path / "bad.jsonl")]) == 1
+    assert "bad.jsonl holds a damaged record: LookupError, it has not as many profiles" in capsys.readouterr().err
+
+
 # In a browser
 
 

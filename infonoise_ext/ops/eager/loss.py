@@ -37,9 +37,13 @@ def denoising_error(denoised: Tensor, target: Tensor) -> Tensor:
 
 def denoising_error_backward(grad_error: Tensor, denoised: Tensor, target: Tensor) -> Tensor:
     """Gradient of the errors by `denoised`, in its dtype; 0 where `grad_error` is, whatever the sample holds."""
+    return torch.empty_like(denoised).copy_(gradient(grad_error, denoised, target))
+
+
+def gradient(grad_error: Tensor, denoised: Tensor, target: Tensor) -> Tensor:
+    """`denoising_error_backward` in whatever layout comes of it, which torch itself can differentiate in any way."""
     check_pair(denoised, target)
     check_gradient(grad_error, denoised)
     wide = error_dtype(denoised, target)
     scale = per_sample((2.0 / denoised.shape[1:].numel() * grad_error).to(wide), denoised)
-    gradient = torch.where(scale == 0, 0.0, scale * (denoised.to(wide) - target))
-    return torch.empty_like(denoised).copy_(gradient)
+    return torch.where(scale == 0, 0.0, scale * (denoised.to(wide) - target)).to(denoised.dtype)

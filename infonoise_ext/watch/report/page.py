@@ -33,7 +33,7 @@ NUMBERS = (
 def page_of(run: Run) -> str:
     """The HTML text. What the run says is escaped here; its numbers are drawn by the page's script."""
     source, data = files(__package__), payload(run)
-    items = [f"<li><strong>{w.title}:</strong> {_prose(w.text)}</li>" for w in find_warnings(run)]
+    items = [f"<li><strong>{escape(w.title)}:</strong> {_prose(w.text)}</li>" for w in find_warnings(run)]
     parts = {
         "name": escape(run.name),
         "version": __version__,

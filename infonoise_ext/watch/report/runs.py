@@ -111,6 +111,8 @@ def standing(records: list[Record]) -> list[Record]:
 
 def entries_of(record: Record) -> list[Entry]:
     """A record's part for each group."""
+    if len(record["profiles"]) != len(record["troubles"]):
+        raise LookupError("it has not as many profiles as lists of troubles")
     pairs = zip(record["profiles"], record["troubles"], strict=True)
     entries: list[Entry] = [{"step": record["step"], "profile": profile, "found": found} for profile, found in pairs]
     for key, value in record["summary"].items():
