@@ -14,7 +14,7 @@ from torch import Tensor
 from .curves.arguments import refuse, whole
 from .curves.densities import LogNormal
 from .curves.levels import Shape, Shift, as_vectors, factor_of, groups_of, moved, shifted, sizes
-from .curves.weights import Weight, as_weight, evaluate
+from .curves.weights import Weight, as_weight, evaluate, is_trained
 from .distributed import compare_ranks, initialized, late_placement, over_ranks, placement
 from .ops import registry
 from .ops.graphs import never_compiled
@@ -125,6 +125,7 @@ class InfoNoise:
                 self.groups,
                 _seed(seed, generator),
             )
+            self._weighed = 0 if is_trained(self.weight, grid[1, :-1]) else None  # steps when it was evaluated last
         self._steps_seen = 0
         self._ranks_agree = process_group is None
         self._place(state, torch.device("cpu" if device is None else device))
@@ -313,6 +314,11 @@ class InfoNoise:
         """
         row = self.state.row("weight")
         row.copy_(evaluate("weight", self.weight, self.state.row("sigma").cpu(), positive=True))
+        self._mark_weighed()
+
+    def _mark_weighed(self) -> None:
+        if self._weighed is not None:
+            self._weighed = int(self.state.counters[0, COUNTERS.index("steps")])
 
     def check_ranks(self) -> None:
         """Compare options, step count and table over the process group.
@@ -339,6 +345,7 @@ class InfoNoise:
         for tensor in (s.cdf, s.previous_cdf):
             tensor.copy_(self._prior_table.cdf.expand_as(tensor))
         self._steps_seen = 0
+        self._mark_weighed()
 
     def to(self, device: torch.device | str) -> InfoNoise:
         """Move the state; returns self. Compiled code follows, by compiling again."""
@@ -362,18 +369,18 @@ class InfoNoise:
 
     def summary(self) -> dict[str, float]:
         """Flat numbers for any logger; keys in docs/monitoring.md. Waits for the device."""
-        return summarize(self.state, self.config, self._held_out())
+        return summarize(self.state, self.config, self._held_out(), self._weighed)
 
     def snapshot(self) -> dict[str, Any]:
         """Plain values of this moment, for `History.record`: options, summary and curves. Waits for the device."""
-        return snapshot(self.state, self.config, self.rank, self.world, self._held_out())
+        return snapshot(self.state, self.config, self.rank, self.world, self._held_out(), self._weighed)
 
     @property
     def status(self) -> str | list[str]:
         """In words, for each group: one of `STATUSES`, and its first trouble if it has one. Waits for the device."""
         codes = self.state.counters[:, COUNTERS.index("status")].tolist()
         held_out = self._held_out()
-        found = [troubles(self.state, self.config, g, held_out[g]) for g in range(self.groups)]
+        found = [troubles(self.state, self.config, g, held_out[g], self._weighed) for g in range(self.groups)]
         words = [
             f"{STATUSES[code]}, but {some[0]}" if some else STATUSES[code]
             for code, some in zip(codes, found, strict=True)
@@ -387,7 +394,8 @@ class InfoNoise:
             ValueError: group is not in [0, G).
         """
         index = whole("group", group, least=0, most=self.groups - 1)
-        return [str(trouble) for trouble in troubles(self.state, self.config, index, self._held_out()[index])]
+        found = troubles(self.state, self.config, index, self._held_out()[index], self._weighed)
+        return [str(trouble) for trouble in found]
 
     def _held_out(self) -> list[Profile | None]:
         """Of every group, where something is recorded."""
@@ -409,6 +417,7 @@ class InfoNoise:
         checkpoint.load_state_dict(self.state, self.config, state_dict)
         self._steps_seen = int(self.state.counters[0, COUNTERS.index("steps")])
         self._ranks_agree = self.process_group is None
+        self._mark_weighed()
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write `state_dict()` to a file that is complete or absent, readable with weights_only.

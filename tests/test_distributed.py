@@ -15,7 +15,7 @@ from support.ranks import UNION, batch_of, launch, train
 
 import infonoise_ext as inx
 
-TWO = ("ddp", "fsdp2", "compiled_advance", "save_distributed")
+TWO = ("ddp", "fsdp2", "compiled_advance", "host", "save_distributed")
 FOUR = (
     "faults", "union", "draws", "one_call_or_three", "disagreement", "construction", "checkpoints",
     "load_distributed", "late",
@@ -76,6 +76,15 @@ def test_parallel_training_with_accumulation_and_compile(two, kind):
     for rank in ranks:
         assert rank["counters"][0, :3].tolist() == [30, 2, 5]
         assert rank["compilations"][0] == rank["compilations"][-1] > 0
+
+
+def test_a_hosts_ranks_share_one_table_and_draw_apart(two):
+    ranks = of(two, "host")
+    assert [rank["shares"] for rank in ranks] == [(True, True)] * 2
+    assert ranks[0]["refreshes"] >= 1
+    assert_one_table(ranks)
+    assert not torch.equal(ranks[0]["ring"], ranks[1]["ring"])
+    assert_no_repeats(*(rank["drawn"] for rank in ranks))
 
 
 def test_compiled_advance_breaks_the_graph_and_fullgraph_says_what_to_do(two):

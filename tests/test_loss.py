@@ -101,6 +101,22 @@ def test_a_masked_sample_counts_nowhere_whatever_it_holds(backend, nothing_kept)
         torch.testing.assert_close(x[mask], y)
 
 
+@pytest.mark.parametrize("weight", [inx.EDMWeight(0.5), "eps", "v", "velocity", "x0"], ids=str)
+def test_pure_noise_has_a_finite_loss_and_is_not_recorded(weight):
+    """Flow time 1 and a terminal SNR of zero: sigma is infinite, and the weight its limit."""
+    a, b, sigma = batch_of(5)
+    sigma[2] = math.inf
+    schedule = inx.InfoNoise(0.01, 50.0, seed=1, weight=weight)
+    loss = inx.denoising_loss(a.requires_grad_(), b, sigma, schedule)
+    limits = {"eps": 0.0, "v": 1.0, "velocity": 1.0, "x0": 1.0}
+    each = (a - b).square().flatten(1).mean(1) * schedule.weight(sigma)
+    each[2] = (a - b)[2].square().mean() * limits.get(weight, 0.5**-2)
+    torch.testing.assert_close(loss, each.mean())
+    assert bool(gradients(loss, a)[0].isfinite().all())
+    assert schedule.summary()["recorded"] == 4
+    assert schedule.summary()["skipped_nonfinite_sigma"] == 1
+
+
 def test_an_empty_batch_has_loss_and_gradient_zero():
     a, b, sigma = batch_of(0)
     a.requires_grad_()

@@ -159,7 +159,8 @@ def evaluate(name: str, curve: Weight, sigma: Tensor, *, positive: bool) -> Tens
         ValueError: what it returns is no tensor, has another shape than sigma, or holds a value out of range.
     """
     sigma = sigma.detach().to(torch.float64)
-    value = _called(curve, sigma)
+    with torch.no_grad():
+        value = _called(curve, sigma)
     try:
         y = torch.as_tensor(value, dtype=torch.float64, device=sigma.device).detach()
     except (TypeError, ValueError, RuntimeError):
@@ -173,7 +174,13 @@ def evaluate(name: str, curve: Weight, sigma: Tensor, *, positive: bool) -> Tens
     return y
 
 
-@torch.no_grad()
+def is_trained(curve: Weight, sigma: Tensor) -> bool:
+    """Whether a weight depends on parameters that gradients reach, so that it will not stay as it is."""
+    with torch.enable_grad():
+        value = _called(curve, sigma.detach())
+    return isinstance(value, Tensor) and value.requires_grad
+
+
 def _called(curve: Weight, sigma: Tensor) -> Tensor:
     """The curve at float64 sigma, which a module of float32 parameters does not multiply with."""
     if isinstance(curve, torch.nn.Module):

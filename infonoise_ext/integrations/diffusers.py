@@ -18,7 +18,7 @@ from torch import Tensor
 from .. import GaussianBound, InfoNoise
 from ..channel import Flow, LossWeight, SigmaTable, clean_error
 from ..channel.sd3 import option, places
-from ..curves.arguments import choice, refuse
+from ..curves.arguments import choice, refuse, whole
 from ..curves.density import Schedule
 from ..distributed import all_ranks
 
@@ -32,6 +32,7 @@ _NOT_WHITE = (
     "do_edm_style_training",
 )  # fmt: skip
 _TOLERANCE = 1e-6  # relative: the float32 arithmetic of a shift and its inverse
+_SAME_STEP = 0.01  # of timesteps, whose table is no denser, and which float32 rounds to less
 _EDGE = 1e-3  # relative: a grid that ends where the scheduler's range does, but for rounding
 
 
@@ -115,22 +116,30 @@ class ScriptSchedule(InfoNoise):
         """Record the unweighted error of a batch, where the script has both `model_pred` and `target`.
 
         Args:
-            timesteps: [B] of the script, which the batch was noised at: entries of its scheduler's `timesteps`.
+            timesteps: [B] of the script, which the batch was noised at: entries of its scheduler's `timesteps`. Others
+                (places in the table, times in [0, 1]) have no level: they are not recorded, but counted.
             model_pred: [B, ...] what its loss compares.
             target: [B, ...] to what.
             **options: `mask` and `group` of `InfoNoise.observe`.
 
         Raises:
-            ValueError: times of the flow that were rounded to 16 bits, or as `observe`.
+            ValueError: timesteps that were rounded, or as `observe`.
         """
-        steps = timesteps.to(self.device)
-        if self._flow_steps is None:
-            sigma = self.entries.sigmas[steps.long()]
-        elif steps.dtype in (torch.float16, torch.bfloat16):
+        sigma = self._levels(timesteps.to(self.device))
+        observe(self, sigma, model_pred, target, self._prediction_type, **options)
+
+    def _levels(self, steps: Tensor) -> Tensor:
+        """The levels of timesteps, NaN where the table has none; no host sync."""
+        narrow = steps.dtype in (torch.float16, torch.bfloat16)
+        if narrow or (self._flow_steps is not None and not steps.is_floating_point()):
             refuse("the dtype of timesteps", steps.dtype, "torch.float32: rounded, they are other noise levels")
+        if self._flow_steps is None:
+            index = steps.long().clamp(0, len(self.entries) - 1)
+            sigma, own = self.entries.sigmas[index], index
         else:
             _, sigma = self.entries.snap(Flow("noise").sigma(steps.double() / self._flow_steps))
-        observe(self, sigma, model_pred, target, self._prediction_type, **options)
+            own = Flow("noise").time_of(sigma.double()) * self._flow_steps
+        return torch.where((own - steps).abs() < _SAME_STEP, sigma, torch.nan)
 
 
 def make_schedule(noise_scheduler: Any, args: Any = None, accelerator: Any = None, **options: Any) -> ScriptSchedule:
@@ -146,7 +155,7 @@ def make_schedule(noise_scheduler: Any, args: Any = None, accelerator: Any = Non
         args: of the script. Read are `weighting_scheme`, `logit_mean`, `logit_std`, `mode_scale`,
             `precondition_outputs`; `prediction_type`, `snr_gamma`; `max_train_steps`, `train_batch_size`,
             `gradient_accumulation_steps`; and kohya's `min_snr_gamma`, `v_parameterization`,
-            `scale_v_pred_loss_like_noise_pred` and `debiased_estimation_loss`.
+            `scale_v_pred_loss_like_noise_pred`, `debiased_estimation_loss`, `min_timestep` and `max_timestep`.
         accelerator: the script's `Accelerator`.
         **options: for `InfoNoise`, in place of what is read.
 
@@ -159,13 +168,17 @@ def make_schedule(noise_scheduler: Any, args: Any = None, accelerator: Any = Non
             refuse(
                 f"args.{name}", option(args, name), "off: the schedule measures white Gaussian noise and a plain loss"
             )
+    bias = option(args, "timestep_bias_strategy", "none")
+    if bias != "none":
+        refuse("args.timestep_bias_strategy", bias, "'none': the schedule draws in its place")
     table = sigma_table(noise_scheduler)
     flow = hasattr(noise_scheduler, "set_shift")
+    low, high = (table.sigma_min, table.sigma_max) if flow else _range_of(table, args)
     prediction_type = _prediction_of(noise_scheduler, args, flow)
     weight = _weight_of(PREDICTIONS[prediction_type], args)
     own: dict[str, Any] = {
-        "sigma_min": table.sigma_min,
-        "sigma_max": table.sigma_max,
+        "sigma_min": low,
+        "sigma_max": high,
         "weight": weight,
         "prior": table.density_of_places(places(args)) if flow else table.uniform(),
         "bound": GaussianBound(1.0) if weight.prediction == "eps" else None,
@@ -179,6 +192,13 @@ def make_schedule(noise_scheduler: Any, args: Any = None, accelerator: Any = Non
     if accelerator is not None:
         accelerator.register_for_checkpointing(schedule)
     return schedule
+
+
+def _range_of(table: SigmaTable, args: Any) -> tuple[float, float]:
+    """Of the timesteps of a DDPM in [min_timestep, max_timestep), as those of one of two experts."""
+    first = whole("args.min_timestep", option(args, "min_timestep", 0), least=0, most=len(table) - 2)
+    end = whole("args.max_timestep", option(args, "max_timestep", len(table)), least=first + 2, most=len(table))
+    return float(table.sigmas[first]), min(float(table.sigmas[end - 1]), table.sigma_max)
 
 
 def _prediction_of(noise_scheduler: Any, args: Any, flow: bool) -> str:

@@ -15,7 +15,6 @@ from ..state.config import InfoNoiseConfig
 from ..state.profile import Profile
 from ..state.tensors import edges_and_centres
 
-
 _HIDDEN = 0.99
 """Share of the data's variance that the highest level of a range hides."""
 

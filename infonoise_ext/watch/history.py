@@ -29,18 +29,22 @@ HeldOut: TypeAlias = "Sequence[Profile | None]"
 """Of every group, the profile of held-out samples if there is one."""
 
 
-def summarize(state: State, config: InfoNoiseConfig, held_out: HeldOut) -> dict[str, float]:
+def summarize(state: State, config: InfoNoiseConfig, held_out: HeldOut, weighed: int | None = None) -> dict[str, float]:
     """Flat numbers; with several groups every key but "steps" gets a "group{g}/" prefix."""
     groups = len(state.cdf)
     out = {"steps": float(state.counters[0, COUNTERS.index("steps")])}
     for g in range(groups):
         prefix = "" if groups == 1 else f"group{g}/"
-        out |= {prefix + name: value for name, value in _summarize_group(state, config, g, held_out[g]).items()}
+        out |= {
+            prefix + name: value for name, value in _summarize_group(state, config, g, held_out[g], weighed).items()
+        }
     return out
 
 
-def _summarize_group(state: State, config: InfoNoiseConfig, group: int, held_out: Profile | None) -> dict[str, float]:
-    known = facts(state, config, group, held_out)
+def _summarize_group(
+    state: State, config: InfoNoiseConfig, group: int, held_out: Profile | None, weighed: int | None
+) -> dict[str, float]:
+    known = facts(state, config, group, held_out, weighed)
     table = Table.trusted(state.edges.cpu(), state.cdf[group].cpu())
     plain = ("status", "refreshes", "waits", "degenerates", *STATS, *CHECKED)
     out = {name: float(known[name]) for name in plain} | table.summary()
@@ -50,9 +54,11 @@ def _summarize_group(state: State, config: InfoNoiseConfig, group: int, held_out
     return out
 
 
-def snapshot(state: State, config: InfoNoiseConfig, rank: int, world: int, held_out: HeldOut) -> dict[str, Any]:
+def snapshot(
+    state: State, config: InfoNoiseConfig, rank: int, world: int, held_out: HeldOut, weighed: int | None = None
+) -> dict[str, Any]:
     """What `History` keeps of a moment: the summary, and the profile of every group. Waits for the device."""
-    summary = summarize(state, config, held_out)
+    summary = summarize(state, config, held_out, weighed)
     groups = range(len(state.cdf))
     profiles = [profile_of(state, g).to_dict() for g in groups]
     return {
@@ -63,7 +69,7 @@ def snapshot(state: State, config: InfoNoiseConfig, rank: int, world: int, held_
         "edges": profiles[0]["edges"],
         "summary": summary,
         "profiles": [{name: profile[name] for name in (*CURVES, "pivot")} for profile in profiles],
-        "troubles": [[list(trouble) for trouble in troubles(state, config, g, held_out[g])] for g in groups],
+        "troubles": [[list(trouble) for trouble in troubles(state, config, g, held_out[g], weighed)] for g in groups],
     }
 
 

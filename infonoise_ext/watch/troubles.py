@@ -33,6 +33,12 @@ RESCALED = 8.0
 SPIKE = 64.0
 """Factor between the largest loss of a bin and the mean of the others that makes it a spike."""
 
+FLAT = 0.2
+"""Share of the largest error, left at a tenth of its root and below, that no network makes which knows its input there.
+
+Answering with the noisy sample itself would leave a hundredth.
+"""
+
 IDLE = 256
 """Draws in one step that no accumulation of gradients explains."""
 
@@ -44,6 +50,12 @@ By chance it is reached at most once in 0.1 x 30,000 = 3,000 looks, however the 
 
 LATE = 5
 """Refreshes in vain before that is said."""
+
+BEGUN = 20
+"""Refreshes after which a network has begun to learn at low noise."""
+
+STALE = 1000
+"""Steps for which a weight that is trained may go without `refresh_weight`."""
 
 
 class Trouble(NamedTuple):
@@ -79,6 +91,17 @@ RULES: dict[str, tuple[Callable[[Facts], Any], str]] = {
         "{drawn_median:.3g}. Record the sigma that the network got: not t, nor an index, and after any shift or clamp; "
         "levels that were drawn but rejected are not recorded by design.",
     ),
+    "Not the clean error": (
+        lambda f: f["refreshes"] >= BEGUN and f["flat"] > FLAT,
+        "at low noise the errors are still {flat:.0%} of the largest, and the noisy sample itself would have less: are "
+        "they UNWEIGHTED, of the CLEAN sample (`clean_error` converts others), and in the order of the levels? Else "
+        "the network has not begun to learn there.",
+    ),
+    "Weight out of date": (
+        lambda f: f["stale"] >= STALE,
+        "the weight has parameters that are trained, and the tables are built with what it was {stale:,} steps "
+        "ago: call `refresh_weight()` now and then.",
+    ),
     "Loss rescaled": (
         lambda f: max(f["rescaled"], 1 / f["rescaled"]) > RESCALED,
         "newer errors are {rescaled:.3g} times the older ones of the same noise level: another reduction (sum for "
@@ -109,9 +132,9 @@ RULES: dict[str, tuple[Callable[[Facts], Any], str]] = {
         "the weight the one that multiplies the error of the CLEAN sample?",
     ),
     "Low-noise collapse": (
-        lambda f: f["refreshes"] and f["mass_lowest_decade"] > max(0.5, 2 * f["uniform_mass"]),
-        "{mass_lowest_decade:.0%} of the draws are below ten times sigma_min: the network's own error floor looks like "
-        "information there. Give a `bound`, or raise sigma_min.",
+        lambda f: f["refreshes"] and f["collapsed"] > max(0.5, 2 * f["uniform_mass"]),
+        "{collapsed:.0%} of the draws are below ten times sigma_min, and below a tenth of the data's standard "
+        "deviation: the network's own error floor looks like information there. Give a `bound`, or raise sigma_min.",
     ),
     "Memorised": (
         lambda f: f["better"] >= max(1, PART * f["compared"]),
@@ -127,9 +150,11 @@ RULES: dict[str, tuple[Callable[[Facts], Any], str]] = {
 """By title: whether it holds, and its sentence."""
 
 
-def troubles(state: State, config: InfoNoiseConfig, group: int = 0, held_out: Profile | None = None) -> list[Trouble]:
-    """What is wrong with a group's schedule, as far as its state and a profile of held-out samples tell."""
-    return told(facts(state, config, group, held_out))
+def troubles(
+    state: State, config: InfoNoiseConfig, group: int = 0, held_out: Profile | None = None, weighed: int | None = None
+) -> list[Trouble]:
+    """What is wrong with a group's schedule, as far as its state tells, and what is beside it: see `facts`."""
+    return told(facts(state, config, group, held_out, weighed))
 
 
 def told(known: Facts) -> list[Trouble]:
@@ -137,8 +162,18 @@ def told(known: Facts) -> list[Trouble]:
     return [Trouble(title, sentence.format(**known)) for title, (holds, sentence) in RULES.items() if holds(known)]
 
 
-def facts(state: State, config: InfoNoiseConfig, group: int, held_out: Profile | None = None) -> Facts:
-    """What the rules and their sentences speak of, as plain numbers."""
+def facts(
+    state: State, config: InfoNoiseConfig, group: int, held_out: Profile | None = None, weighed: int | None = None
+) -> Facts:
+    """What the rules and their sentences speak of, as plain numbers.
+
+    Args:
+        state: of the schedule.
+        config: of the schedule.
+        group: index.
+        held_out: profile of samples that are not trained on, if there is one.
+        weighed: steps when a weight that is trained was evaluated last; None of any other weight.
+    """
     counters = dict(zip(COUNTERS, state.counters[group].tolist(), strict=True))
     stats = dict(zip(STATS, state.stats[group].tolist(), strict=True))
     edges, cdf = state.edges.cpu(), state.cdf[group].cpu()
@@ -170,7 +205,10 @@ def facts(state: State, config: InfoNoiseConfig, group: int, held_out: Profile |
         "rescaled": rescaled(ring, count, earlier[0]),
         "spikes": spikes(ring, count),
         "factor": SPIKE,
+        "flat": flat(ring, count, state.row("sigma").cpu()),
+        "stale": 0 if weighed is None else counters["steps"] - weighed,
         "mass_lowest_decade": float(table.below(10 * config.sigma_min)),
+        "collapsed": float(table.below(min(10 * config.sigma_min, std / 10))),
         "uniform_mass": math.log(10) / math.log(config.sigma_max / config.sigma_min),
         "saturated": 1 - float(table.below(10 * std)) if counters["refreshes"] else 0.0,
         "left_below": _left_below(state, group, stats["variance"]),
@@ -210,6 +248,24 @@ def spikes(ring: Tensor, count: Tensor) -> int:
     number, largest = held.sum(-1), losses.amax(-1)
     others = (losses.sum(-1) - largest) / (number - 1).clamp(min=1)
     return int(((number >= 16) & (largest > SPIKE * others)).sum())
+
+
+def flat(ring: Tensor, count: Tensor, sigma: Tensor) -> float:
+    """The errors below a tenth of the root of the largest, as a share of the largest; 0 while few are known there.
+
+    Means of bins with 4 losses or more, each without its own largest.
+    """
+    held = torch.arange(ring.shape[-1], device="cpu") < count.unsqueeze(-1)
+    losses = torch.where(held, ring.double(), 0.0)
+    number = held.sum(-1)
+    mean = (losses.sum(-1) - losses.amax(-1)) / (number - 1).clamp(min=1)
+    known = number >= 4
+    top = float(torch.where(known, mean, 0.0).max())
+    low = known & (sigma < math.sqrt(top) / 10)
+    total = int(number[low].sum())
+    if total < FEW:
+        return 0.0
+    return float((number * mean)[low].sum()) / total / top
 
 
 def _mean(ring: Tensor, chosen: Tensor) -> Tensor:

@@ -36,6 +36,15 @@ def test_page_begins_with_the_lines_to_add(page):
     assert code.split("```")[0].count("\n") <= (5 if page == "diffusers" else 4)
 
 
+@pytest.mark.parametrize("holding", ["schedule.density(", "schedule.timesteps("])
+def test_a_diffusers_script_gains_five_lines_at_most(holding):
+    """With import, set-up, resume and ranks: every line of the block, each a statement, none of them continued."""
+    code = block("diffusers", holding)
+    lines = [line for line in code.splitlines() if line.strip()]
+    assert len(lines) == len(ast.parse(code).body) <= 5
+    assert sum("# was" in line for line in lines) == 1  # in place of a line that the script has
+
+
 def test_complete_run_of_discrete_time(capsys):
     exec(block("discrete-time", "import torch"), {})
     assert capsys.readouterr().out.startswith("active")

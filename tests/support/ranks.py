@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 import infonoise_ext as inx
 from examples.distributed import DenoisingLoss
 from infonoise_ext import distributed
+from infonoise_ext.integrations import trainers
 from infonoise_ext.ops.schemas import PARAMS
 from support import generator, state_of
 from support.runs import gaussian_mmse
@@ -102,6 +103,17 @@ def union(rank, folder):
         schedule.observe(*batch_of(rank, step))
         schedule.step()
     return state_of(schedule)
+
+
+def host(rank, folder):
+    """What a host's `make_schedule` makes of several ranks, which nobody tells of one another, with equal seeds."""
+    schedule, alone = trainers.make_schedule(seed=1), trainers.make_schedule(seed=1, rank=rank, world=2)
+    drawn = schedule.sample(400)
+    for step in range(60):
+        schedule.observe(*batch_of(rank, step))
+        schedule.step()
+    shares = (schedule.process_group is dist.group.WORLD, alone.process_group is None)
+    return state_of(schedule) | {"drawn": drawn, "shares": shares, "refreshes": schedule.summary()["refreshes"]}
 
 
 def late(rank, folder):

@@ -1,6 +1,7 @@
 """Every trouble is told in the situation that it names, and none in a healthy run."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -78,6 +79,65 @@ def test_nothing_is_recorded():
 ])  # fmt: skip
 def test_levels_that_were_not_drawn(wrong):
     assert "Levels not drawn here" in titles(loop(inx.InfoNoise(**QUICK), 100, recorded=wrong))
+
+
+WRONG_ERRORS = {
+    "velocity": lambda sigma: gaussian_mmse(sigma) * (1 + 1 / sigma) ** 2,
+    "eps": lambda sigma: gaussian_mmse(sigma) / sigma**2,
+    "v": lambda sigma: gaussian_mmse(sigma) * (1 + 1 / sigma**2),
+    "weighted": lambda sigma: gaussian_mmse(sigma) * inx.EDMWeight(0.5)(sigma),
+    "of a level beside it": lambda sigma: gaussian_mmse(sigma.flip(0)),
+    "of a net that has learned nothing": torch.ones_like,
+}
+
+
+@pytest.mark.parametrize("kind", WRONG_ERRORS)
+def test_errors_that_are_not_of_the_clean_sample_at_that_level(kind):
+    """Against data of standard deviation 0.5, for which the clean errors are told to be right above."""
+    schedule = loop(inx.InfoNoise(**QUICK), 190, error=WRONG_ERRORS[kind])
+    assert "Not the clean error" not in titles(schedule)  # a network may have that long
+    assert "Not the clean error" in titles(loop(schedule, 20, error=WRONG_ERRORS[kind]))
+
+
+class Power(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.power = torch.nn.Parameter(torch.tensor(0.0))
+
+    def forward(self, sigma):
+        return sigma**self.power
+
+
+@pytest.mark.parametrize(
+    "of", [lambda net: net, lambda net: lambda sigma: inx.EDMWeight(0.5)(sigma) / net(sigma).exp()]
+)
+def test_a_weight_that_is_trained_and_never_refreshed(of, tmp_path):
+    schedule = inx.InfoNoise(weight=of(Power()), **QUICK)
+    for round_ in range(3):
+        loop(schedule, 990, batch=4)
+        assert titles(schedule) == set(), round_
+        schedule.refresh_weight()
+    loop(schedule, 1010, batch=4)
+    assert titles(schedule) == {"Weight out of date"}
+    assert "1,010 steps ago" in schedule.status
+    assert schedule.summary()["troubles"] == 1
+    assert [title for title, _ in schedule.snapshot()["troubles"][0]] == ["Weight out of date"]
+    schedule.save(tmp_path / "state.pt")
+    resumed = inx.InfoNoise(weight=of(Power()), **QUICK)
+    resumed.load(tmp_path / "state.pt")
+    assert titles(resumed) == set()
+
+
+@pytest.mark.parametrize("weight", [inx.EDMWeight(0.5), "eps", Power().requires_grad_(False)])
+def test_a_weight_that_stays_is_never_out_of_date(weight):
+    assert "Weight out of date" not in titles(loop(inx.InfoNoise(weight=weight, **QUICK), 1100, batch=4))
+
+
+@pytest.mark.parametrize(("low", "std"), [(0.3, 1.0), (0.002, 0.01)])
+def test_a_low_decade_that_holds_the_data_is_no_collapse(low, std):
+    schedule = loop(inx.InfoNoise(low, 80.0, **QUICK), 200, error=lambda sigma: gaussian_mmse(sigma, std))
+    assert float(schedule.table().below(10 * low)) > 0.85
+    assert titles(schedule) == set()
 
 
 @pytest.mark.parametrize("factor", [16.0, 1 / 16, 3072.0])
@@ -161,9 +221,21 @@ def test_a_trained_schedule_goes_on_in_another_process_without_trouble(tmp_path)
     assert other.troubles() == []
 
 
-def test_every_title_is_a_row_of_the_docs():
-    text = (ROOT / "docs" / "troubleshooting.md").read_text()
-    assert all(f"**{title}**" in text for title in RULES)
+def test_the_page_has_a_row_for_each_title_and_a_test():
+    """As many as there are, in no other words; those of the report are told in test_warnings.py."""
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    first = page.split("## What the schedule says")[1].split("\n## ")[0]
+    rows = [
+        title for row in re.findall(r"^\| (\*\*.*?) \|", first, re.M) for title in re.findall(r"\*\*(.*?)\*\*", row)
+    ]
+    of_the_report = ["Skipped samples", "Ranks disagree", "Step gaps"]
+    assert sorted(rows) == sorted([*RULES, *of_the_report])
+    assert len(page.splitlines()) <= 90
+    tests = "".join(
+        (ROOT / "tests" / "watch" / f"test_{name}.py").read_text() for name in ("troubles", "warnings", "held_out")
+    )
+    for title in rows:
+        assert re.search(rf"(assert|==|warned).*\"{title}\"", tests), title
 
 
 def test_a_sentence_holds_its_numbers():

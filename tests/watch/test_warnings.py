@@ -4,16 +4,13 @@ import math
 
 import pytest
 import torch
-from support import ROOT
 from support.runs import QUICK, drive, gaussian_mmse, no_error, recorded, warned
 
 import infonoise_ext as inx
 from infonoise_ext.ops.schemas import COUNTERS, SIGNALS
 from infonoise_ext.watch.report import read_run
 from infonoise_ext.watch.report.runs import standing
-from infonoise_ext.watch.troubles import RULES
 
-DOCS = ROOT / "docs" / "troubleshooting.md"
 WINDOW = 10  # records in which skipped samples are looked for
 
 
@@ -159,8 +156,3 @@ def test_missing_records_and_another_grid_are_told(tmp_path):
 def test_groups_share_a_line(tmp_path):
     recorded(tmp_path / "run.jsonl", 40, no_error, batch=2000, groups=3, prior=inx.LogUniform())
     assert warned(tmp_path / "run.jsonl")["Degenerate profile"].startswith("group 0 (likewise group 1; group 2): ")
-
-
-def test_every_warning_is_in_the_docs():
-    for title in (*RULES, "Skipped samples", "Ranks disagree", "Step gaps"):
-        assert f"**{title}**" in DOCS.read_text()
