@@ -21,9 +21,10 @@ from .figure import figure_of
 from .headline import at_home, fewer_steps, goals
 from .runs import Job, finished, run_all
 from .statistics import summary
+from .sweep import swept, winners
 from .tables import table
 
-__all__ = ["at_home", "fewer_steps", "goals", "main", "table"]  # the tables, for the pages
+__all__ = ["at_home", "fewer_steps", "goals", "main", "swept", "table"]  # the tables, for the pages
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -68,6 +69,7 @@ def report(runs: list[dict]) -> dict:
         "versions": runs[0]["versions"],
         "machine": f"one thread a run, {platform.machine()} CPU",
         "groups": summary(runs),
+        "swept": winners(runs),
     }
 
 

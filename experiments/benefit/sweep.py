@@ -1,8 +1,12 @@
 """A log-normal swept by hand: nine runs of one seed, whose cost is told beside the winner."""
 
+from experiments.script import markdown
+
+from .headline import NAMES
 from .runs import Job
 
 CENTRES = {"codes": (0.1, 0.3), "vectors": (-1.2, 0.6)}  # middle mean of log sigma, and how far the others lie
+MEANS_APART = (-1, 0, 1)
 STDS = {"codes": (0.25, 0.5, 1.0), "vectors": (0.6, 0.9, 1.3)}
 
 
@@ -17,22 +21,36 @@ def sweep(data: str, kind: str, steps: int, checkpoints: int, shift: float = 0.0
         shift: added to the means: log of the data's scale.
     """
     middle, apart = CENTRES[kind]
-    means = [middle + shift + apart * side for side in (-1, 0, 1)]
+    means = [middle + shift + apart * side for side in MEANS_APART]
     arms = [f"log-normal:{mean:.4g}:{std:g}" for mean in means for std in STDS[kind]]
     return [Job(data, arm, steps, 0, 0, checkpoints) for arm in arms]
 
 
-def best(runs: list[dict]) -> dict:
-    """The log-normal of the lowest score among runs of one data set, length and seed, and what finding it cost.
+def winners(runs: list[dict]) -> dict[str, dict]:
+    """For each data set that was swept: the log-normal of the lowest score at seed 0, and what finding it cost.
 
     Returns:
-        `arm`, `score`, and `cost`: steps of all log-normals that were tried.
-
-    Raises:
-        ValueError: no run is one of a log-normal.
+        `arm`, `score`, `rule` (the rule's score at that seed), and `cost`: steps of all log-normals that were tried.
     """
-    tried = [run for run in runs if run["arm"].startswith("log-normal:")]
-    if not tried:
-        raise ValueError("runs are without a log-normal, but must have one to choose from")
-    won = min(tried, key=lambda run: run["score"][-1])
-    return {"arm": won["arm"], "score": won["score"][-1], "cost": sum(run["steps"] for run in tried)}
+    found = {}
+    first = [run for run in runs if run["seed"] == 0 and run["stream"] == 0]
+    for data in dict.fromkeys(run["data"] for run in first):
+        own = [run for run in first if run["data"] == data]
+        tried = [run for run in own if run["arm"].startswith("log-normal:")]
+        if len(tried) < len(MEANS_APART) * len(STDS["codes"]):
+            continue
+        won = min(tried, key=lambda run: run["score"][-1])
+        rule = next(run["score"][-1] for run in own if run["arm"] == "rule" and run["steps"] == won["steps"])
+        cost = sum(run["steps"] for run in tried)
+        found[data] = {"arm": won["arm"], "score": won["score"][-1], "rule": rule, "cost": cost}
+    return found
+
+
+def swept(results: dict) -> str:
+    """The winners, and their cost in runs of the rule's length."""
+    rows = [
+        [NAMES[data], "{} / {}".format(*found["arm"].split(":")[1:]), f"{found['score']:.4f}", f"{found['rule']:.4f}",
+         f"{found['cost']:,} steps"]
+        for data, found in results["swept"].items()
+    ]  # fmt: skip
+    return markdown(["data", "best log-normal of nine", "its score", "the rule's", "found in"], rows)

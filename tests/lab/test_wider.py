@@ -247,10 +247,13 @@ def test_a_sweep_tells_what_it_cost():
     assert len({job.arm for job in jobs}) == 9
     assert {job.seed for job in jobs} == {0}
     assert jobs[4].arm == f"log-normal:{-1.2 + math.log(0.5):.4g}:0.9"
-    runs = [line(job.arm, 0, abs(i - 5)) for i, job in enumerate(jobs)] + [line("EDM", 0, -1.0)]
-    assert sweep.best(runs) == {"arm": jobs[5].arm, "score": 0, "cost": 900}
-    with pytest.raises(ValueError, match="without a log-normal"):
-        sweep.best(runs[-1:])
+    runs = [line(job.arm, 0, abs(i - 5)) for i, job in enumerate(jobs)] + [line("rule", 0, 0.5)]
+    wanted = {"arm": jobs[5].arm, "score": 0, "rule": 0.5, "cost": 900}
+    assert sweep.winners(runs) == {"ks": wanted}
+    later = [run | {"seed": 1, "score": [-9.0]} for run in runs]  # of other seeds: no part of the search
+    assert sweep.winners(runs + later) == {"ks": wanted}
+    assert sweep.winners(runs[1:]) == {}  # eight are no sweep
+    assert "| a turbulent field | -1.893 / 1.3 | 0.0000 | 0.5000 | 900 steps |" in sweep.swept({"swept": {"ks": wanted}})
 
 
 def test_further_scores_are_compared_with_edm():
