@@ -479,5 +479,7 @@ def _seed(seed: int | None, generator: torch.Generator | None) -> int:
     if seed is None:
         device = "cpu" if generator is None else generator.device
         return int(torch.empty((), dtype=torch.int64, device=device).random_(generator=generator))
-    seed = whole("seed", seed, least=-(2**63), most=2**64 - 1)
+    seed = whole("seed", seed)
+    if not -(2**63) <= seed < 2**64:
+        refuse("seed", seed, "an integer of 64 bits")
     return seed - 2**64 if seed >= 2**63 else seed

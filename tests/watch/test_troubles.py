@@ -156,6 +156,12 @@ def test_spikes():
     assert titles(schedule) == {"Spikes"}
 
 
+@pytest.mark.parametrize(("std", "title"), [(1e4, "Range too low"), (30.0, "Range too low"), (1e-3, "Range too high")])
+def test_data_far_outside_of_the_range(std, title):
+    schedule = loop(inx.InfoNoise(**QUICK), 100, error=lambda sigma: gaussian_mmse(sigma, std))
+    assert title in titles(schedule)
+
+
 def test_ranges_that_miss_the_data():
     """Of standard deviation 0.5."""
     high = loop(inx.InfoNoise(0.3, 30.0, weight=inx.EDMWeight(0.5), **QUICK), 100)
