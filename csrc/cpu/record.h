@@ -87,15 +87,29 @@ inline void ring_moments(const float* ring, const int64_t* count, int bins, int6
   for (int k = 0; k < bins; ++k) {
     const int64_t filled = std::min(count[k], capacity);
     const float* losses = ring + k * capacity;
-    double rest[4] = {};
-    float largest[4] = {};
-    for (int64_t i = 0; i < filled; ++i) {
-      const float x = losses[i], most = largest[i & 3];
-      rest[i & 3] += double(x < most ? x : most);
-      largest[i & 3] = x < most ? most : x;
+    double rest[kChains] = {};
+    float largest[kChains] = {};
+    const auto add = [&](int64_t first, int size) {
+      for (int j = 0; j < size; ++j) {
+        const float x = losses[first + j], most = largest[j];
+        rest[j] += double(x < most ? x : most);
+        largest[j] = x < most ? most : x;
+      }
+    };
+    int64_t first = 0;
+    for (; first + kChains <= filled; first += kChains) add(first, kChains);
+    add(first, int(filled - first));
+    Pool lane[kChains / 4], pair[2];
+    for (int j = 0; j < kChains / 4; ++j) {
+      for (int i = 0; i < 2; ++i) {
+        const int c = 4 * j + 2 * i;
+        pair[i] = merged({0, rest[c], largest[c]}, {0, rest[c + 1], largest[c + 1]});
+      }
+      lane[j] = merged(pair[0], pair[1]);
     }
-    Pool pool{0, 0, 0};
-    for (int j = 0; j < 4; ++j) pool = merged(pool, {0, rest[j], largest[j]});
+    for (int half = kChains / 8; half > 0; half /= 2)
+      for (int j = 0; j < half; ++j) lane[j] = merged(lane[j], lane[j + half]);
+    const Pool& pool = lane[0];
     moments[k * kMoments + kCount] = double(filled);
     moments[k * kMoments + kRest] = pool.rest;
     moments[k * kMoments + kLargest] = pool.largest;
