@@ -18,8 +18,8 @@ INX_HD Pool merged(const Pool& a, const Pool& b) {
 // The mean, to which the largest loss adds no more than about a sixteenth.
 INX_HD double mean(const Pool& pool) {
   if (pool.count < 2) return pool.rest + pool.largest;
-  const double most = pool.rest / (pool.count - 1) * (1 + kInfluence * pool.count);
-  return (pool.rest + (pool.largest < most ? pool.largest : most)) / pool.count;
+  const double others = pool.count - 1, most = pool.rest * (1 + kInfluence * pool.count);  // times the others
+  return (pool.rest + (pool.largest * others < most ? pool.largest : most / others)) / pool.count;
 }
 
 // Loss i of a ring belongs to chain i mod kChains, which takes its losses in order; chains meet as pairs of neighbours,
@@ -71,7 +71,8 @@ INX_HD double variance(Team& team, const Grid& grid, const Pools& pools, int low
       [](const Values<4>& a, const Values<4>& b) {
         const Pool both = merged({a.of[0], a.of[1], a.of[2]}, {b.of[0], b.of[1], b.of[2]});
         return Values<4>{{both.count, both.rest, both.largest, a.of[3] + b.of[3]}};
-      });
+      },
+      lowest);
   const Pool pool{found.of[0], found.of[1], found.of[2]};
   const double bound = grid.row(kBound)[grid.bins - 1], most = mean(pool), error = most < bound ? most : bound;
   const double share = error * found.of[3] / pool.count;
@@ -88,7 +89,8 @@ INX_HD Pool pooled(const Params& p, int bins, const Pools& pools, int k) {
   return window;
 }
 
-INX_HD double gaussian_mmse(double variance, double sigma) { return variance / (1 + variance / (sigma * sigma)); }
+// The entropy rate of Gaussian data of that variance, which no data of the variance exceed.
+INX_HD double gaussian_rate(double variance, double sigma) { return variance / (variance + sigma * sigma); }
 
 // The variance of the data, and the mmse of every bin into `mmse`; the bins from `lowest` on are the highest that hold
 // `min_count` losses. Spoils the pools.
@@ -100,14 +102,15 @@ INX_HD double estimate(Team& team, const Params& p, const Grid& grid, const Pool
   const double *sigma = grid.row(kSigma), *bound = grid.row(kBound);
   const double found = variance(team, grid, pools, lowest);
   team.each(grid.bins, [&](int k) {
-    const double gaussian = gaussian_mmse(found, sigma[k]), unit = gaussian > kTiny ? gaussian : 1.0;
-    pools.rest[k] /= unit, pools.largest[k] /= unit;
+    const double gaussian = gaussian_rate(found, sigma[k]) * (sigma[k] * sigma[k]);
+    const double share = gaussian > kTiny ? 1 / gaussian : 1.0;
+    pools.rest[k] *= share, pools.largest[k] *= share, mmse[k] = gaussian;
   });
   PLANT(missing_pool_barrier, team.sync(), void());
   team.template scan<false>(
       grid.bins, {mmse}, Values<1>{{INFINITY}},
       [&](int k) {
-        const double m = mean(pooled(p, grid.bins, pools, k)) * gaussian_mmse(found, sigma[k]);
+        const double m = mean(pooled(p, grid.bins, pools, k)) * mmse[k];
         return Values<1>{{m < bound[k] ? m : bound[k]}};
       },
       Least(), [&](int k, const Values<1>& least) { mmse[k] = least.of[0]; });

@@ -19,8 +19,10 @@ INX_HD double onset(Team& team, const Params& p, const Grid& grid, const double*
   const auto reaches = [&](int k) { return Values<1>{{log_r[k] < threshold ? 0.0 : double(k)}}; };
   const int k = int(team.reduce(grid.bins, Values<1>{}, reaches, Most()).of[0]);
   const double centre = p.log_min + p.width * (k + 0.5);
+  const double here = log_r[k], above = k < grid.bins - 1 ? log_r[k + 1] : here;
+  team.sync();  // all have read them
   if (k == grid.bins - 1) return std::exp(centre);
-  return std::exp(centre + p.width * (log_r[k] - threshold) / (log_r[k] - log_r[k + 1]));
+  return std::exp(centre + p.width * (here - threshold) / (here - above));
 }
 
 // App. B.4, fallback: the centre where the curve (log sigma, log r) bends most.

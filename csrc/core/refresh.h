@@ -46,28 +46,29 @@ INX_HD double gate(double sigma, double midpoint, double power) {  // Eq. 17
   return 1.0 / (1.0 + (power == 3 ? x * x * x : std::pow(x, power)));
 }
 
-// Step 5, into the cdf of `t`; false leaves the old table. Two rows hold all there is on the way: `a` rho, then the
-// density and the new cdf; `b` the signal, then the change of the cdf.
+// Step 5, into the cdf of `t`; false leaves the old table. The rows are rho; the gate, then the density and the
+// new cdf; the signal, then the change of the cdf.
 template <class Team>
 INX_HD bool build_table(Team& team, const Params& p, const Grid& grid, double midpoint, double variance, const Table& t,
-                        double* a, double* b) {
+                        double* rho, double* a, double* b) {
   const double *sigma = grid.row(kSigma), *weight = grid.row(kWeight);
   const int bins = grid.bins;
-  team.each(bins, [&](int k) { a[k] = rate(grid, t.mmse, k); });
-  const double power = signal(team, p, grid, variance, a, b);
+  team.each(bins, [&](int k) { rho[k] = rate(grid, t.mmse, k); });
+  const double power = signal(team, p, grid, variance, rho, a, b);
+  const bool gated = midpoint != 0;
+  if (gated) team.each(bins, [&](int k) { a[k] = gate(sigma[k], midpoint, p.gate_power); });  // Eq. 17
   const auto sums = team.reduce(
       bins, Values<4>{},
       [&](int k) {
-        const double kept = b[k] * gate(sigma[k], midpoint, p.gate_power);  // Eqs. 13, 17
-        a[k] = kept / weight[k];                                            // Eq. 16
-        return Values<4>{{b[k], kept, a[k], rate(grid, t.mmse, k)}};
+        const double whole = b[k], kept = gated ? whole * a[k] : whole, density = kept / weight[k];  // Eqs. 13, 16
+        a[k] = density;
+        return Values<4>{{whole, kept, density, rho[k]}};
       },
       Sum());
-  const double total = sums.of[2];
+  const double total = sums.of[2], least = p.floor / bins;
   if (!(total > 0 && std::isfinite(total))) return false;
   team.template scan<true>(
-      bins, {a}, Values<1>{}, [&](int k) { return Values<1>{{(1 - p.floor) * (a[k] / total) + p.floor / bins}}; },
-      Sum(),
+      bins, {a}, Values<1>{}, [&](int k) { return Values<1>{{(1 - p.floor) * (a[k] / total) + least}}; }, Sum(),
       [&](int k, const Values<1>& mass) {
         const double cdf = k == bins - 1 || mass.of[0] > 1 ? 1.0 : mass.of[0];
         b[k] = std::fabs(cdf - t.cdf[k + 1]);
@@ -116,7 +117,7 @@ INX_HD void refresh(Team& team, const Params& p, const Grid& grid, const Table& 
   }
   const double variance = estimate(team, p, grid, pools, lowest, t.mmse);
   const double midpoint = pivot(team, p, grid, t.mmse, {pools.count, pools.rest, pools.largest});
-  const bool good = build_table(team, p, grid, midpoint, variance, t, pools.rest, pools.largest);
+  const bool good = build_table(team, p, grid, midpoint, variance, t, pools.count, pools.rest, pools.largest);
   if (team.leads() && own)
     t.counters[good ? kRefreshes : kDegenerates] += 1, t.counters[kStatus] = good ? kActive : kDegenerate;
 }

@@ -1,7 +1,7 @@
 // Step 4 of a refresh: what the gated table equalises (docs/how-it-works.md).
 #pragma once
 
-#include "core/team.h"
+#include "core/estimate.h"
 
 namespace infonoise {
 
@@ -34,7 +34,7 @@ INX_HD void rise(Team& team, const Params& p, int bins, double* mmse, double* ou
 // Where there is something left to learn: r (1 - r) g (1 - g), r being the rate and g that of Gaussian data of the
 // variance, which r cannot exceed: an untrained network does.
 INX_HD double window(double sigma, double variance, double rho) {
-  const double gaussian = variance / (variance + sigma * sigma), r = rho < gaussian ? rho : gaussian;
+  const double gaussian = gaussian_rate(variance, sigma), r = rho < gaussian ? rho : gaussian;
   return r * (1 - r) * gaussian * (1 - gaussian);
 }
 
@@ -49,41 +49,41 @@ INX_HD double sharpness(const Params& p, double spread) {
 // The window to the power of its sharpness, times the geometric mean of the loss weight and EDM's; the power.
 template <class Team>
 INX_HD double learnable(Team& team, const Params& p, const Grid& grid, double variance, const double* rho,
-                        double* out) {
+                        double* factor, double* out) {
   const double *sigma = grid.row(kSigma), *weight = grid.row(kWeight);
+  const double flat = 1 / (variance > kTiny ? variance : kTiny);
   const auto sums = team.reduce(
       grid.bins, Values<3>{},
       [&](int k) {
-        out[k] = window(sigma[k], variance, rho[k]);
-        return Values<3>{{out[k], k * out[k], out[k]}};
+        const double q = window(sigma[k], variance, rho[k]);
+        out[k] = q, factor[k] = std::sqrt(weight[k] * (1 / (sigma[k] * sigma[k]) + flat));  // Eq. 52
+        return Values<3>{{q, k * q, q}};
       },
       [](const Values<3>& a, const Values<3>& b) {
         return Values<3>{{a.of[0] + b.of[0], a.of[1] + b.of[1], a.of[2] > b.of[2] ? a.of[2] : b.of[2]}};
       });
-  const double total = sums.of[0], peak = sums.of[2] > 0 ? sums.of[2] : 1.0;
+  const double total = sums.of[0], share = sums.of[2] > kTiny ? 1 / sums.of[2] : 1.0;
   double power = 0.5;
   if (total > 0) {
     const double mean = sums.of[1] / total;
     const auto square = [&](int k) { return Values<1>{{(k - mean) * (k - mean) * out[k]}}; };
     power = sharpness(p, team.reduce(grid.bins, Values<1>{}, square, Sum()).of[0] * (p.width * p.width / total));
   }
-  team.each(grid.bins, [&](int k) {
-    const double edm = 1 / (sigma[k] * sigma[k]) + 1 / (variance > kTiny ? variance : kTiny);  // Eq. 52
-    out[k] = std::pow(out[k] / peak, power) * std::sqrt(weight[k] * edm);
-  });
+  team.each(grid.bins, [&](int k) { out[k] = std::pow(out[k] * share, power) * factor[k]; });
   return power;
 }
 
-// The signal of every bin, but for a constant factor; returns the window's power, else 1. Spoils `rho`.
+// The signal of every bin, but for a constant factor; returns the window's power, else 1. Spoils `scratch`.
 template <class Team>
-INX_HD double signal(Team& team, const Params& p, const Grid& grid, double variance, double* rho, double* out) {
+INX_HD double signal(Team& team, const Params& p, const Grid& grid, double variance, const double* rho, double* scratch,
+                     double* out) {
   const double* sigma = grid.row(kSigma);
-  if (p.signal == kLearnable) return learnable(team, p, grid, variance, rho, out);
+  if (p.signal == kLearnable) return learnable(team, p, grid, variance, rho, scratch, out);
   if (p.signal == kEntropy || p.signal == kRescaled) {
     team.each(grid.bins, [&](int k) { out[k] = p.signal == kEntropy ? rho[k] : rho[k] * sigma[k]; });
     return 1;
   }
-  double* mmse = rho;
+  double* mmse = scratch;
   team.each(grid.bins, [&](int k) { mmse[k] = rho[k] * (sigma[k] * sigma[k]); });
   rise(team, p, grid.bins, mmse, out);
   return 1;

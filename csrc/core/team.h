@@ -28,6 +28,20 @@ struct Values {
   double of[N];
 };
 
+// A number of Values side by side, so that a CPU works on several at once.
+template <int N>
+struct Lanes {
+  double of[N][kLanes];
+  INX_HD Values<N> at(int j) const {
+    Values<N> value;
+    for (int i = 0; i < N; ++i) value.of[i] = of[i][j];
+    return value;
+  }
+  INX_HD void set(int j, const Values<N>& value) {
+    for (int i = 0; i < N; ++i) of[i][j] = value.of[i];
+  }
+};
+
 struct Sum {
   template <int N>
   INX_HD Values<N> operator()(Values<N> a, const Values<N>& b) const {
@@ -55,25 +69,26 @@ struct Alone {
     for (int k = 0; k < bins; ++k) f(k);
   }
 
-  // All values of(k) merged, for every thread. Begins no barrier and has one before its result.
+  // All values of(k) merged, for every thread; below `lowest` they are `none`. No barrier before, one inside.
   template <int N, class Of, class Merge>
-  Values<N> reduce(int bins, const Values<N>& none, const Of& of, const Merge& merge) const {
+  Values<N> reduce(int bins, const Values<N>& none, const Of& of, const Merge& merge, int lowest = 0) const {
     const int strip = kLanes * depth_of(bins), strips = strips_of(bins), leaves = tree_of(strips);
-    Values<N> totals[kMostStrips];
-    for (int s = 0; s < strips; ++s) {
+    Lanes<N> totals;
+    for (int s = 0; s < leaves; ++s) totals.set(s, none);
+    for (int s = lowest / strip; s < strips; ++s) {
       const int first = s * strip;
-      Values<N> lane[kLanes];
-      for (int j = 0; j < kLanes; ++j) lane[j] = first + j < bins ? of(first + j) : none;
+      Lanes<N> lanes;
+      if (first + kLanes <= bins) {
+        for (int j = 0; j < kLanes; ++j) lanes.set(j, of(first + j));
+      } else {
+        for (int j = 0; j < kLanes; ++j) lanes.set(j, none);
+        for (int k = first; k < bins; ++k) lanes.set(k - first, of(k));
+      }
       for (int k = first + kLanes; k < bins && k < first + strip; ++k)
-        lane[k % kLanes] = merge(lane[k % kLanes], of(k));
-      for (int half = kLanes / 2; half > 0; half /= 2)
-        for (int j = 0; j < half; ++j) lane[j] = merge(lane[j], lane[j + half]);
-      totals[s] = lane[0];
+        lanes.set(k % kLanes, merge(lanes.at(k % kLanes), of(k)));
+      totals.set(s, folded(lanes, kLanes, merge));
     }
-    for (int s = strips; s < leaves; ++s) totals[s] = none;
-    for (int half = leaves / 2; half > 0; half /= 2)
-      for (int j = 0; j < half; ++j) totals[j] = merge(totals[j], totals[j + half]);
-    return totals[0];
+    return folded(totals, leaves, merge);
   }
 
   // use(k, the values of(j) merged for j <= k, or with `kUp` false for j >= k), after every of(k) has been called;
@@ -87,20 +102,20 @@ struct Alone {
       Values<N> carry = none;
       for (int turn = 0; turn < depth; ++turn) {
         const int first = s * strip + kLanes * (kUp ? turn : depth - 1 - turn);
-        Values<N> lane[kLanes];  // from where the scan begins
-        for (int j = 0; j < kLanes; ++j) {
-          const int k = first + (kUp ? j : kLanes - 1 - j);
-          lane[j] = k < bins ? of(k) : none;
-        }
+        const int last = bins - first < kLanes ? bins - first : kLanes;
+        Lanes<N> lanes;
+        for (int j = 0; j < kLanes; ++j) lanes.set(j, none);
+        for (int j = 0; j < last; ++j) lanes.set(j, of(first + j));
+        const auto at = [](int rank) { return kUp ? rank : kLanes - 1 - rank; };
         for (int half = 1; half < kLanes; half *= 2)
-          for (int block = half; block < kLanes; block += 2 * half)
-            for (int j = block; j < block + half; ++j) lane[j] = merge(lane[block - 1], lane[j]);
-        for (int j = 0; j < kLanes; ++j) {
-          const int k = first + (kUp ? j : kLanes - 1 - j);
-          if (turn > 0) lane[j] = merge(carry, lane[j]);
-          for (int i = 0; k < bins && i < N; ++i) rows[i][k] = lane[j].of[i];
-        }
-        carry = lane[kLanes - 1];
+          for (int block = half; block < kLanes; block += 2 * half) {
+            const Values<N> lower = lanes.at(at(block - 1));
+            for (int j = block; j < block + half; ++j) lanes.set(at(j), merge(lower, lanes.at(at(j))));
+          }
+        for (int j = 0; turn > 0 && j < kLanes; ++j) lanes.set(j, merge(carry, lanes.at(j)));
+        for (int i = 0; i < N; ++i)
+          for (int j = 0; j < last; ++j) rows[i][first + j] = lanes.of[i][j];
+        carry = lanes.at(at(kLanes - 1));
       }
       totals[s] = carry;
     }
@@ -123,6 +138,14 @@ struct Alone {
     for (int k = bins - 1; k >= 0; --k)
       if ((total += count(k)) >= wanted) return k;
     return -1;
+  }
+
+ private:
+  template <int N, class Merge>
+  static Values<N> folded(Lanes<N>& lanes, int size, const Merge& merge) {
+    for (int half = size / 2; half > 0; half /= 2)
+      for (int j = 0; j < half; ++j) lanes.set(j, merge(lanes.at(j), lanes.at(j + half)));
+    return lanes.at(0);
   }
 };
 

@@ -136,8 +136,10 @@ void refresh_groups(const Params& p, const Grid& grid, const double* moments, co
   };
   for (int64_t i = 0; i < groups; ++i) {
     if (!due(i)) continue;
-    load_pools(team, bins, moments + i * bins * kMoments, pools_of(work, bins));
-    refresh(team, p, grid, table_of(tables, count, counters, bins, i), work, everyone);
+    widest([&] {
+      load_pools(team, bins, moments + i * bins * kMoments, pools_of(work, bins));
+      refresh(team, p, grid, table_of(tables, count, counters, bins, i), work, everyone);
+    });
   }
 }
 

@@ -23,7 +23,7 @@ class Block {
   }
 
   template <int N, class Of, class Merge>
-  __device__ Values<N> reduce(int bins, const Values<N>& none, const Of& of, const Merge& merge) {
+  __device__ Values<N> reduce(int bins, const Values<N>& none, const Of& of, const Merge& merge, int = 0) {
     double* slots = next_slots();
     for_each_strip(bins, [&](int s, int first, int end) {
       int k = first + lane();
