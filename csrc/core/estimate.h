@@ -18,8 +18,9 @@ INX_HD Pool merged(const Pool& a, const Pool& b) {
 // The mean, to which the largest loss adds no more than about a sixteenth.
 INX_HD double mean(const Pool& pool) {
   if (pool.count < 2) return pool.rest + pool.largest;
-  const double others = pool.count - 1, most = pool.rest * (1 + kInfluence * pool.count);  // times the others
-  return (pool.rest + (pool.largest * others < most ? pool.largest : most / others)) / pool.count;
+  const double others = pool.count - 1, share = 1 + kInfluence * pool.count;
+  return (pool.rest + (pool.largest * others < pool.rest * share ? pool.largest : pool.rest / others * share)) /
+         pool.count;
 }
 
 // Loss i of a ring belongs to chain i mod kChains, which takes its losses in order; chains meet as pairs of neighbours,
@@ -89,8 +90,7 @@ INX_HD Pool pooled(const Params& p, int bins, const Pools& pools, int k) {
   return window;
 }
 
-// The entropy rate of Gaussian data of that variance, which no data of the variance exceed.
-INX_HD double gaussian_rate(double variance, double sigma) { return variance / (variance + sigma * sigma); }
+INX_HD double gaussian_mmse(double variance, double sigma) { return variance / (1 + variance / (sigma * sigma)); }
 
 // The variance of the data, and the mmse of every bin into `mmse`; the bins from `lowest` on are the highest that hold
 // `min_count` losses. Spoils the pools.
@@ -102,9 +102,8 @@ INX_HD double estimate(Team& team, const Params& p, const Grid& grid, const Pool
   const double *sigma = grid.row(kSigma), *bound = grid.row(kBound);
   const double found = variance(team, grid, pools, lowest);
   team.each(grid.bins, [&](int k) {
-    const double gaussian = gaussian_rate(found, sigma[k]) * (sigma[k] * sigma[k]);
-    const double share = gaussian > kTiny ? 1 / gaussian : 1.0;
-    pools.rest[k] *= share, pools.largest[k] *= share, mmse[k] = gaussian;
+    const double gaussian = gaussian_mmse(found, sigma[k]), unit = gaussian > kTiny ? gaussian : 1.0;
+    pools.rest[k] /= unit, pools.largest[k] /= unit, mmse[k] = gaussian;
   });
   PLANT(missing_pool_barrier, team.sync(), void());
   team.template scan<false>(

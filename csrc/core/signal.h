@@ -1,7 +1,7 @@
 // Step 4 of a refresh: what the gated table equalises (docs/how-it-works.md).
 #pragma once
 
-#include "core/estimate.h"
+#include "core/team.h"
 
 namespace infonoise {
 
@@ -34,7 +34,7 @@ INX_HD void rise(Team& team, const Params& p, int bins, double* mmse, double* ou
 // Where there is something left to learn: r (1 - r) g (1 - g), r being the rate and g that of Gaussian data of the
 // variance, which r cannot exceed: an untrained network does.
 INX_HD double window(double sigma, double variance, double rho) {
-  const double gaussian = gaussian_rate(variance, sigma), r = rho < gaussian ? rho : gaussian;
+  const double gaussian = variance / (variance + sigma * sigma), r = rho < gaussian ? rho : gaussian;
   return r * (1 - r) * gaussian * (1 - gaussian);
 }
 
