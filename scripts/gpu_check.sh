@@ -69,13 +69,14 @@ END
 capability() { "$python" -c 'import torch; print("%d%d" % torch.cuda.get_device_capability())' 2> /dev/null || echo 90; }
 
 tests() {
-  local options=(-p no:cacheprovider -rfEs --tb=short --durations=10) built=0
+  local options=(-p no:cacheprovider -v -rfEs --tb=short --durations=10 --maxfail=15) built=0
   grep -qs ': CUDA C++ serves' "$work/serving" && built=1
   if ! "$python" -c 'import pytest' 2> /dev/null; then
     echo "pytest is not available: every op is exercised once instead"
     "$python" tests/gpu/exercise.py auto && "$python" tests/gpu/exercise.py triton
     return
   fi
+  "$python" -c 'import pytest_timeout' 2> /dev/null && options+=(--timeout=60 --timeout-method=thread)
   "$python" -c 'import xdist' 2> /dev/null && options+=(-n 8 --dist worksteal)
   INFONOISE_CUDA_BUILT=$built INFONOISE_TEST_DEVICE=cuda TORCHINDUCTOR_COMPILE_THREADS=2 \
     "$python" -m pytest tests/gpu tests/ops/test_ops.py "${options[@]}"
@@ -126,6 +127,7 @@ benchmarks() { "$python" -m benchmarks.gpu --out "$out" --seconds "${BENCHMARK_S
 phase() {
   local name=$1 limit=$2 began=$SECONDS status outcome=passed
   ((limit > total - SECONDS)) && limit=$((total - SECONDS))
+  ((limit > 0)) || return # for timeout, 0 is no limit
   echo "== $name (at most $limit s)"
   SANITIZER_SECONDS=$((limit - 10)) BENCHMARK_SECONDS=$((limit - 30)) \
     timeout -k 5 "$limit" bash scripts/gpu_check.sh "$name" > "$out/$name.log" 2>&1

@@ -122,21 +122,24 @@ template <class Due>
 void refresh_groups(const Params& p, const Grid& grid, const double* moments, const Tables& tables,
                     const int64_t* count, int64_t* counters, int64_t groups, const Due& due) {
   const int bins = grid.bins;
-  double work[work_size(kMaxBins)];
+  Alone team;
+  double work[kWork * kMaxBins];
   std::vector<double> together;
   const auto everyone = [&](const Pools& pools) {
     if (groups == 1) return false;
     if (together.empty()) {
-      together.resize(3 * bins);
-      load_everyone(Alone(), groups, bins, moments, pools_of(together.data(), bins));
+      together.resize(kWork * bins);
+      load_everyone(team, groups, bins, moments, pools_of(together.data(), bins));
     }
     for (int k = 0; k < bins; ++k) pools.set(k, pools_of(together.data(), bins).at(k));
     return true;
   };
   for (int64_t i = 0; i < groups; ++i) {
     if (!due(i)) continue;
-    load_pools(Alone(), bins, moments + i * bins * kMoments, pools_of(work, bins));
-    refresh(Alone(), p, grid, table_of(tables, count, counters, bins, i), work, everyone);
+    widest([&] {
+      load_pools(team, bins, moments + i * bins * kMoments, pools_of(work, bins));
+      refresh(team, p, grid, table_of(tables, count, counters, bins, i), work, everyone);
+    });
   }
 }
 

@@ -82,24 +82,39 @@ inline void record(const Rings& s, const Grid& grid, const Range& range, const B
   }
 }
 
+// The losses of one ring, in the order of core/estimate.h.
+inline Pool ring_pool(const float* losses, int64_t filled) {
+  double rest[kChains] = {};
+  float largest[kChains] = {};
+  const auto add = [&](int64_t first, int size) {
+    for (int j = 0; j < size; ++j) {
+      const float x = losses[first + j], most = largest[j];
+      rest[j] += double(x < most ? x : most);
+      largest[j] = x < most ? most : x;
+    }
+  };
+  int64_t first = 0;
+  for (; first + kChains <= filled; first += kChains) add(first, kChains);
+  add(first, int(filled - first));
+  Pool lane[kChains / 4];
+  const auto chain = [&](int c) { return Pool{0, rest[c], largest[c]}; };
+  for (int j = 0; j < kChains / 4; ++j)
+    lane[j] = merged(merged(chain(4 * j), chain(4 * j + 1)), merged(chain(4 * j + 2), chain(4 * j + 3)));
+  for (int half = kChains / 8; half > 0; half /= 2)
+    for (int j = 0; j < half; ++j) lane[j] = merged(lane[j], lane[j + half]);
+  return {double(filled), lane[0].rest, lane[0].largest};
+}
+
 // [K, 3] of one group: the number of losses in the ring, the sum of all but the largest, the largest.
 inline void ring_moments(const float* ring, const int64_t* count, int bins, int64_t capacity, double* moments) {
-  for (int k = 0; k < bins; ++k) {
-    const int64_t filled = std::min(count[k], capacity);
-    const float* losses = ring + k * capacity;
-    double rest[4] = {};
-    float largest[4] = {};
-    for (int64_t i = 0; i < filled; ++i) {
-      const float x = losses[i], most = largest[i & 3];
-      rest[i & 3] += double(x < most ? x : most);
-      largest[i & 3] = x < most ? most : x;
+  widest([=] {
+    for (int k = 0; k < bins; ++k) {
+      const Pool pool = ring_pool(ring + k * capacity, std::min(count[k], capacity));
+      moments[k * kMoments + kCount] = pool.count;
+      moments[k * kMoments + kRest] = pool.rest;
+      moments[k * kMoments + kLargest] = pool.largest;
     }
-    Pool pool{0, 0, 0};
-    for (int j = 0; j < 4; ++j) pool = merged(pool, {0, rest[j], largest[j]});
-    moments[k * kMoments + kCount] = double(filled);
-    moments[k * kMoments + kRest] = pool.rest;
-    moments[k * kMoments + kLargest] = pool.largest;
-  }
+  });
 }
 
 }  // namespace infonoise::cpu

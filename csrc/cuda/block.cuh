@@ -23,7 +23,7 @@ constexpr int kThreads = 512;  // the most a block may have
 
 struct Limits {
   int threads = kThreads;
-  size_t shared = 99 * 1024;   // bytes that a block may ask for; sm_75 has 64 KiB
+  size_t shared = 99 * 1024;   // bytes that a block may ask for: sm_86 and newer have these, sm_75 64 KiB
   int64_t one_launch = 65536;  // samples that one block a group works through
   int64_t tile = 8192;         // samples of a tile beyond that
   int64_t tallies = 1 << 24;   // the most ints of scratch memory

@@ -116,15 +116,13 @@ INX_KERNEL sample_kernel(const double* cdf, Grid grid, const Params* params, int
 INX_KERNEL bin_stats_kernel(const float* ring, const int64_t* count, int64_t bins, int64_t capacity, double* moments,
                             const Params* params, const int64_t* counters) {
   if (counters && !refresh_is_due(*params, counters[kSteps])) return;
-  const int64_t step = int64_t(gridDim.x) * (blockDim.x / 32);
-  for (int64_t k = int64_t(blockIdx.x) * (blockDim.x / 32) + threadIdx.x / 32; k < bins; k += step) {
-    const int64_t filled = count[k] < capacity ? count[k] : capacity;
-    const Pool pool = ring_pool(ring + k * capacity, filled);
-    if (threadIdx.x % 32 != 0) continue;
-    moments[k * kMoments + kCount] = pool.count;
-    moments[k * kMoments + kRest] = pool.rest;
-    moments[k * kMoments + kLargest] = pool.largest;
-  }
+  const int64_t warps = blockDim.x / kLanes;
+  for_each_pool(ring, count, bins, capacity, blockIdx.x * warps + threadIdx.x / kLanes, gridDim.x * warps,
+                [&](int64_t k, const Pool& pool) {
+                  moments[k * kMoments + kCount] = pool.count;
+                  moments[k * kMoments + kRest] = pool.rest;
+                  moments[k * kMoments + kLargest] = pool.largest;
+                });
 }
 
 INX_KERNEL refresh_kernel(const double* moments, Tables t, Grid grid, const Params* params, const int64_t* count,
@@ -133,10 +131,11 @@ INX_KERNEL refresh_kernel(const double* moments, Tables t, Grid grid, const Para
   if (if_due && !refresh_is_due(*params, counters[kSteps])) return;
   const int64_t g = blockIdx.x;
   double* work = body_of<double>(shared);
-  load_pools(Block(), grid.bins, moments + g * grid.bins * kMoments, pools_of(work, grid.bins));
-  refresh(Block(), *params, grid, table_of(t, count, counters, grid.bins, g), work, [&](const Pools& pools) {
+  Block block = block_of(work, grid.bins);
+  load_pools(block, grid.bins, moments + g * grid.bins * kMoments, pools_of(work, grid.bins));
+  refresh(block, *params, grid, table_of(t, count, counters, grid.bins, g), work, [&](const Pools& pools) {
     if (gridDim.x == 1) return false;
-    load_everyone(Block(), gridDim.x, grid.bins, moments, pools);
+    load_everyone(block, gridDim.x, grid.bins, moments, pools);
     return true;
   });
 }

@@ -58,8 +58,8 @@ void launch_bin_stats(On& on, const Rings& r, int bins, double* moments, const P
   const int64_t all = r.groups * bins;
   if (all == 0) return;
   const int threads = std::min(128, on.limits.threads);
-  on(bin_stats_kernel, blocks_for(on.limits, 32 * all, threads), threads, size_t(0), static_cast<const float*>(r.ring),
-     static_cast<const int64_t*>(r.count), all, r.capacity, moments, p, counters);
+  on(bin_stats_kernel, blocks_for(on.limits, kPerRing * all, threads), threads, size_t(0),
+     static_cast<const float*>(r.ring), static_cast<const int64_t*>(r.count), all, r.capacity, moments, p, counters);
 }
 
 template <class On>

@@ -12,8 +12,9 @@
 namespace infonoise::cuda {
 
 constexpr int kPackBytes = 16;
-constexpr int kPacks = 2;          // packs in flight a thread, for each of the two tensors
-constexpr int kLossThreads = 256;  // of a block; four blocks share a multiprocessor
+constexpr int kPacks = 2;                            // packs in flight a thread, for each of the two tensors
+constexpr int kLossThreads = 256;                    // of a block; four blocks share a multiprocessor
+constexpr int64_t kManyElements = int64_t(1) << 25;  // these fill a GPU with pieces four times as long
 
 struct Pair {
   const void* denoised;
@@ -47,9 +48,10 @@ struct Span {                          // what a thread's team works on
 };
 
 __device__ inline Span span_of(const Pair& pair, const Pieces& p) {
-  const int teams = blockDim.x / p.team;
-  const int64_t task = int64_t(blockIdx.x) * teams + threadIdx.x / p.team;
-  const int64_t sample = task / p.count, piece = task % p.count, first = piece * p.length;
+  const unsigned team = p.team, count = unsigned(p.count), block = blockIdx.x, teams = blockDim.x / team;
+  int64_t sample = int64_t(block) * teams + threadIdx.x / team, piece = 0;
+  if (count > 1) sample = block / count, piece = block % count;  // of many pieces a block takes one
+  const int64_t first = piece * p.length;
   const int64_t last = first + p.length < pair.size ? first + p.length : pair.size;
   return {sample, piece, first, PLANT(piece_edge, last, last - 1), int(threadIdx.x % p.team), sample < pair.samples};
 }

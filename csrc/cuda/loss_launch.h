@@ -28,7 +28,8 @@ inline Pieces pieces_for(const Limits& limits, const Pair& pair, int threads) {
     while (team < 32 && team * pack < pair.size) team *= 2;
     return {1, pair.size, team};
   }
-  const int64_t count = std::min((pair.size + limits.piece - 1) / limits.piece, limits.pieces);
+  const int64_t piece = pair.samples * pair.size < kManyElements ? limits.piece : 4 * limits.piece;
+  const int64_t count = std::min((pair.size + piece - 1) / piece, limits.pieces);
   const int64_t length = (pair.size + count * kPackBytes - 1) / (count * kPackBytes) * kPackBytes;  // whole packs
   return {(pair.size + length - 1) / length, length, threads};
 }

@@ -98,7 +98,7 @@ def test_targets_judge_what_was_measured():
         "advance_ of 256: Triton's time over CUDA C++'s": (2.0, False),
         f"advance_ of {2**24}: share of a copy's bandwidth": (0.75, True),
         "sample_: time over torch.rand's": (round(80 / 70, 3), False),
-        "sample_: share of a fill's bandwidth": (0.625, True),
+        "sample_: share of a fill's bandwidth": (0.625, False),
     }
     for name, (measured, met) in wanted.items():
         assert (judged[name]["measured"], judged[name]["met"]) == (measured, met), name

@@ -248,12 +248,34 @@ inline int __syncthreads_or(int value) {
 inline void __syncwarp(unsigned mask = 0xFFFFFFFFu) { emulator::running->wait(emulator::kAtWarpBarrier, mask); }
 inline int __popc(unsigned x) { return __builtin_popcount(x); }
 inline int __ffs(unsigned x) { return __builtin_ffs(int(x)); }
+inline double __hiloint2double(int high, int low) {
+  const uint64_t bits = uint64_t(uint32_t(high)) << 32 | uint32_t(low);
+  double x;
+  std::memcpy(&x, &bits, sizeof x);
+  return x;
+}
+inline int __clz(int x) { return x == 0 ? 32 : __builtin_clz(unsigned(x)); }
 
 template <class T>
 T __shfl_xor_sync(unsigned mask, T value, int with) {
   const unsigned lane = threadIdx.x % 32;
   return emulator::meet(mask, value,
                         [&](const auto& of) { return of(mask >> (lane ^ with) & 1 ? lane ^ with : lane); });
+}
+
+template <class T>
+T __shfl_sync(unsigned mask, T value, int from) {
+  return emulator::meet(mask, value,
+                        [&](const auto& of) { return of(mask >> (from & 31) & 1 ? from & 31 : threadIdx.x % 32); });
+}
+
+inline unsigned __ballot_sync(unsigned mask, int value) {
+  return emulator::meet(mask, value != 0, [&](const auto& of) {
+    unsigned votes = 0;
+    for (unsigned j = 0; j < 32; ++j)
+      if ((mask >> j & 1) && of(j)) votes |= 1u << j;
+    return votes;
+  });
 }
 
 template <class T>

@@ -74,7 +74,7 @@ def draw(module, n):
 
 def loss(module, samples):
     a, b = pair_of((samples, 49_152))
-    op = Interpreted(module, threads=512, cut=(8192, 4096))
+    op = Interpreted(module, threads=512, cut=(32_768, 4096))
     op.denoising_error(a, b)
     op.denoising_error_backward(torch.ones(samples), a, b)
 

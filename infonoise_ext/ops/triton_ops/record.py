@@ -21,6 +21,8 @@ from .moments import launch_moments
 BLOCK = 256
 TILE = 16
 CHUNK = 1024
+CHUNKS = 2048
+"""More, and the prefix over them takes longer than the chunks themselves."""
 SCRATCH = 2**25
 """Entries of the histograms, [chunks, G K] int32, above which the chunks grow."""
 EDGE_LOW = tl.constexpr(1 - EDGE_TOLERANCE)
@@ -142,18 +144,18 @@ def rank_kernel(
 
 
 @triton.jit(do_not_specialize=["rings", "chunks"])
-def prefix_kernel(histogram, total, count, rings, chunks, BLOCK: tl.constexpr):
-    """Histogram to exclusive prefix over the chunks, the sum to `total` [G K] and to the counts."""
+def prefix_kernel(histogram, total, count, rings, chunks, ROWS: tl.constexpr, BLOCK: tl.constexpr):
+    """Histogram to exclusive prefix over the chunks, ROWS at a time; the sum to `total` [G K] and to the counts."""
     b = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     live = b < rings
     running = tl.zeros((BLOCK,), dtype=tl.int32)
-    place = histogram + b
-    for _ in range(chunks):
-        here = tl.load(place, mask=live, other=0)
-        tl.debug_barrier()
-        tl.store(place, running, mask=live)
-        running += here
-        place += rings
+    for start in range(0, chunks, ROWS):
+        row = start + tl.arange(0, ROWS)
+        place = histogram + row[:, None].to(tl.int64) * rings + b[None, :]
+        inside = (row < chunks)[:, None] & live[None, :]
+        here = tl.load(place, mask=inside, other=0)
+        tl.store(place, running[None, :] + tl.cumsum(here, 0) - here, mask=inside)
+        running += tl.sum(here, 0)
     written = tl.load(count + b, mask=live, other=0)
     tl.debug_barrier()
     tl.store(total + b, running, mask=live)
@@ -188,7 +190,8 @@ def record_many(
     """Four launches: clear the histograms, rank, prefix, write."""
     groups, bins, capacity = ring.shape
     rings, batch = groups * bins, inputs[0].numel()
-    chunk = max(CHUNK, triton.next_power_of_2(triton.cdiv(batch * rings, SCRATCH)))
+    fewest = max(triton.cdiv(batch * rings, SCRATCH), triton.cdiv(batch, CHUNKS))
+    chunk = max(CHUNK, triton.next_power_of_2(fewest))
     chunks = triton.cdiv(batch, chunk)
     histogram = torch.zeros((chunks, rings), dtype=torch.int32, device=ring.device)
     places, rank = torch.empty((2, batch), dtype=torch.int32, device=ring.device)
@@ -198,7 +201,7 @@ def record_many(
         counters, grid, *inputs, *strides, groups, batch, places, rank, loss, histogram, chunk,
         **padded(bins), BLOCK=BLOCK, TILE=TILE, **options(),
     )  # fmt: skip
-    prefix_kernel[(triton.cdiv(rings, 128),)](histogram, total, count, rings, chunks, BLOCK=128, **options())
+    prefix_kernel[(triton.cdiv(rings, 32),)](histogram, total, count, rings, chunks, ROWS=64, BLOCK=32, **options())
     write_kernel[(triton.cdiv(batch, 256),)](
         ring, count, places, rank, loss, histogram, total, rings, batch, chunk, C=capacity, BLOCK=256, **options()
     )  # fmt: skip
