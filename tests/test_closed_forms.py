@@ -74,13 +74,14 @@ def test_onset_of_discrete_data_is_the_last_level_of_that_rate(floor):
     truth = inx.BinaryBound()
 
     def r(sigma):
-        return float(truth(torch.tensor(sigma).double()) + floor * sigma**2 / (1 + sigma**2)) / sigma**3
+        return (truth(sigma) + floor * sigma**2 / (1 + sigma**2)) / sigma**3
 
-    schedule = fed(lambda s: truth(s) + floor * s**2 / (1 + s**2), bins=256, pivot=inx.Onset())
+    schedule = fed(lambda s: truth(s) + floor * s**2 / (1 + s**2), samples=40_000, bins=256, pivot=inx.Onset())
     profile = schedule.profile()
-    most = max(map(r, profile.sigma.tolist()))
-    above = profile.sigma[[r(s) >= 0.002 * most for s in profile.sigma.tolist()]]
-    root = optimize.brentq(lambda c: r(c) - 0.002 * most, float(above[-1]), 80)
+    rates = r(profile.sigma)
+    least = 0.002 * float(rates.max())
+    last = float(profile.sigma[rates >= least][-1])
+    root = optimize.brentq(lambda c: float(r(torch.tensor(c, dtype=torch.float64))) - least, last, 80)
     assert abs(profile.pivot / root - 1) < 0.02
 
 

@@ -59,14 +59,16 @@ def test_sample_by_many_programs_in_any_order(many_programs, program_order):
             run("sample_", 1000, group)
 
 
-@pytest.mark.parametrize(("batch", "n"), [(120, 0), (0, 120), (3, 120), (130, 130)])
-@pytest.mark.parametrize(("groups", "rule"), [(1, 0), (2, 1), (3, 2)])
+@pytest.mark.parametrize(
+    ("batch", "n", "groups", "rule"),
+    [(120, 0, 1, 0), (0, 120, 2, 1), (3, 120, 3, 2), (130, 130, 1, 1), (130, 130, 3, 0)],
+)
 def test_advance_by_many_programs(batch, n, groups, rule, many_programs):
     often = {"warmup": 2, "refresh_every": 1, "min_count": 1}
     state = make_state(groups, pivot_rule=rule, pivot_value=[0.1, 0.002, 0.1][rule], **often)
     run, g = Parity([TRITON], state), generator(batch)
     sigma, error = random_batch(state, batch, g)
-    for _ in range(8):
+    for _ in range(6):
         group, following = group_of(state, batch, g), group_of(state, n, g)
         drawn = run("advance_", sigma, error, torch.rand(batch, generator=g) < 0.9, group, n, following)
         if n == batch:
