@@ -26,13 +26,14 @@ ARCHITECTURES = ("75", "80", "90", "100", "120")
 SOURCES = ("ops", "loss_ops")
 SLACK = {"code": 1.05, "loop": 1.03}
 """How far above its budget a value may lie; others may not."""
+MATCH, PACKS = r"MATCH", r"LDG?\.E(\.\w+)*\.128"
+PHILOX, FOUR = r"IMAD\.(HI|WIDE)\.U32", r"STG?\.E(\.\w+)*\.128"
 ANCHORS = {
-    "observe_kernel": (r"MATCH", 4, 4), "advance_kernel": (r"MATCH", 4, 4), "tally_kernel": (r"MATCH", 4, 4),
-    "place_kernel": (r"MATCH", 4, 4), "sample_kernel": (r"STG?\.E(\.\w+)*\.128", 1, 4),
-    "denoising_error_kernel": (r"LDG?\.E(\.\w+)*\.128", 4, 8),
-    "denoising_gradient_kernel": (r"LDG?\.E(\.\w+)*\.128", 4, 8),
+    "observe_kernel": ({MATCH: 4}, 4), "advance_kernel": ({MATCH: 4}, 4), "tally_kernel": ({MATCH: 4}, 4),
+    "place_kernel": ({MATCH: 4}, 4), "sample_kernel": ({FOUR: 1, PHILOX: 19}, 4),
+    "denoising_error_kernel": ({PACKS: 4}, 8), "denoising_gradient_kernel": ({PACKS: 4}, 8),
 }  # fmt: skip
-"""By kernel: an instruction of its hot loop, how often the loop has it, and what a thread has done after one turn."""
+"""By kernel: instructions of its hot loop and how often it has them at least, and what a thread has done in a turn."""
 
 
 def cuobjdump():
@@ -79,14 +80,16 @@ def loop_of(kernel, code):
     """Instructions of the shortest loop with the kernel's anchors; None where there is none."""
     if kernel not in ANCHORS:
         return None
-    pattern, times, _ = ANCHORS[kernel]
-    anchors = [at for at, text in code if re.search(pattern, text.split(";")[0])]
+    wanted = [
+        ([at for at, text in code if re.search(pattern, text.split(";")[0])], times)
+        for pattern, times in ANCHORS[kernel][0].items()
+    ]
     lengths = []
     for at, text in code:
         target = re.search(r"\bBRA\b.*?0x([0-9a-f]+)", text)
         if target and int(target[1], 16) < at:
             first = int(target[1], 16)
-            if sum(first <= anchor <= at for anchor in anchors) >= times:
+            if all(sum(first <= anchor <= at for anchor in anchors) >= times for anchors, times in wanted):
                 lengths.append((at - first) // 16 + 1)
     return min(lengths, default=None)
 
@@ -107,7 +110,7 @@ def measured(cubin):
         out[kernel] |= {"code": 16 * len(code), "generic": generic}
         loop = loop_of(kernel, code)
         if loop is not None:
-            out[kernel] |= {"loop": loop, "of": ANCHORS[kernel][2]}
+            out[kernel] |= {"loop": loop, "of": ANCHORS[kernel][1]}
     return out
 
 

@@ -5,17 +5,25 @@
 
 namespace infonoise {
 
-constexpr double kWidestBin = 2;  // bins up to this wide in log sigma are drawn from in float32
+constexpr double kWidestBin = 2;     // bins up to this wide in log sigma are drawn from in float32
+constexpr float kNarrowBin = 0.17f;  // bins up to this wide need no exponential, but a polynomial
+
+#if defined(__CUDA_ARCH__)
+INX_HD uint32_t high_product(uint32_t a, uint32_t b) { return __umulhi(a, b); }
+INX_HD float at_most(float x, float highest) { return fminf(x, highest); }
+#else
+INX_HD uint32_t high_product(uint32_t a, uint32_t b) { return uint32_t(uint64_t(a) * b >> 32); }
+INX_HD float at_most(float x, float highest) { return x < highest ? x : highest; }  // for NaN too
+#endif
 
 // Philox4x32-10, Salmon et al. 2011: c holds the counter and receives the four words.
 INX_HD void philox(uint32_t c[4], uint32_t key0, uint32_t key1) {
   for (int round = 0; round < 10; ++round) {
-    const uint64_t a = 0xD2511F53ull * c[0], b = 0xCD9E8D57ull * c[2];
-    const uint32_t c1 = c[1], c3 = c[3];
-    c[0] = uint32_t(b >> 32) ^ c1 ^ key0;
-    c[1] = uint32_t(b);
-    c[2] = uint32_t(a >> 32) ^ c3 ^ key1;
-    c[3] = uint32_t(a);
+    const uint32_t c0 = c[0], c2 = c[2];
+    c[0] = high_product(c2, 0xCD9E8D57u) ^ c[1] ^ key0;
+    c[1] = c2 * 0xCD9E8D57u;
+    c[2] = high_product(c0, 0xD2511F53u) ^ c[3] ^ key1;
+    c[3] = c0 * 0xD2511F53u;
     key0 += 0x9E3779B9u;
     key1 += 0xBB67AE85u;
   }
@@ -172,23 +180,30 @@ INX_HD WordBin word_bin(const double* cdf, int k, const double* edges) {
   return {uint32_t(first), float(start), float(mass > 1 ? 1 / mass : 0), float(edges[k])};  // else of one word
 }
 
-// The bin of a word among those from `low` on and below `high`.
-INX_HD int find_bin(const WordBin* bins, int low, int high, uint32_t word) {
-  return last_at_most([bins](int k) { return bins[k].first; }, low, high, word);
-}
+// exp(width * fraction) for a fraction in [0, 1], never below 1, so that sigma never falls below its bin.
+struct Growth {
+  float width;
+  INX_HD float operator()(float fraction) const { return exp_float(width * (fraction < 1.0f ? fraction : 1.0f)); }
+};
 
-// Words by their first bits: cell c holds the bin of its first word, so a word's bin is soon found.
-constexpr uint32_t kCells = 2048, kCellShift = 21;
+// Of a narrow bin: to 4e-7 relative, by a minimax polynomial that is 1 at 0.
+struct NarrowGrowth {
+  float c1, c2, c3;
+  INX_HD explicit NarrowGrowth(float width)
+      : c1(1.00003864f * width), c2(0.498604404f * (width * width)), c3(0.180794174f * (width * width * width)) {}
+  INX_HD float operator()(float fraction) const { return ((c3 * fraction + c2) * fraction + c1) * fraction + 1.0f; }
+};
 
-INX_HD int find_bin_in_cell(const WordBin* bins, const uint16_t* cells, uint32_t word) {
-  const uint32_t cell = word >> kCellShift;
-  return find_bin(bins, cells[cell], cells[cell + 1] + 1, word);
+INX_HD bool is_narrow(float width) { return width >= 0 && width <= kNarrowBin; }
+
+template <class G>
+INX_HD float sigma_of_word(const WordBin& bin, uint32_t word, const G& growth, float highest) {
+  return at_most(bin.edge * growth(bin.start + bin.slope * float(word - bin.first)), highest);
 }
 
 INX_HD float sigma_of_word(const WordBin& bin, uint32_t word, float width, float highest) {
-  const float fraction = bin.start + bin.slope * float(word - bin.first);
-  const float sigma = bin.edge * exp_float(width * (fraction < 1.0f ? fraction : 1.0f));
-  return sigma < highest ? sigma : highest;
+  return is_narrow(width) ? sigma_of_word(bin, word, NarrowGrowth(width), highest)
+                          : sigma_of_word(bin, word, Growth{width}, highest);
 }
 
 INX_HD float clamp_sigma(double sigma, const double* edges, int bins) {

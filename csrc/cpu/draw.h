@@ -157,7 +157,7 @@ class DrawTable {
   }
 
  private:
-  static constexpr uint32_t kCellWords = 1u << kCellShift, kRun = 32;
+  static constexpr uint32_t kCells = 2048, kCellShift = 21, kCellWords = 1u << kCellShift, kRun = 32;
   uint16_t cells_[kCells + kRun];
   WordBin bins_[kMaxBins + 1];
 };
@@ -168,9 +168,12 @@ void draw_by_words(const Params& p, const Grid& grid, const uint32_t* words, int
   WordBin bins[kChunk];
   for (int i = 0; i < size; ++i) bins[i] = find(i);
   const float width = float(p.width), highest = float(grid.row(kEdges)[grid.bins]);
-  widest([&bins, words, size, sigma, width, highest] {
-    for (int i = 0; i < size; ++i) sigma[i] = sigma_of_word(bins[i], words[i], width, highest);
-  });
+  const auto draw = [&](auto growth) {
+    widest([&bins, words, size, sigma, growth, highest] {
+      for (int i = 0; i < size; ++i) sigma[i] = sigma_of_word(bins[i], words[i], growth, highest);
+    });
+  };
+  is_narrow(width) ? draw(NarrowGrowth(width)) : draw(Growth{width});
 }
 
 }  // namespace infonoise::cpu

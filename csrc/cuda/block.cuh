@@ -11,6 +11,9 @@
 
 #if defined(__CUDACC__)
 #define INX_SHARED(name) extern __shared__ __align__(16) unsigned char name[]
+#define INX_BOTH __host__ __device__
+#else
+#define INX_BOTH
 #endif
 
 namespace infonoise::cuda {
@@ -19,7 +22,8 @@ using torch::headeronly::BFloat16;
 using torch::headeronly::Half;
 
 constexpr unsigned kAllLanes = 0xFFFFFFFFu;
-constexpr int kThreads = 512;  // the most a block may have
+constexpr int kThreads = 512;      // the most a block may have
+constexpr int kDrawThreads = 384;  // of a block that only draws; two fit on a multiprocessor
 
 struct Limits {
   int threads = kThreads;
@@ -27,9 +31,10 @@ struct Limits {
   int64_t one_launch = 65536;  // samples that one block a group works through
   int64_t tile = 8192;         // samples of a tile beyond that
   int64_t tallies = 1 << 24;   // the most ints of scratch memory
-  int64_t draw_blocks = 2048;
-  int64_t piece = 8192;   // the fewest elements of a sample that a block sums
-  int64_t pieces = 4096;  // the most pieces of a sample
+  int64_t blocks = 264;        // the most that draw: two for each multiprocessor
+  int64_t cells = 8192;        // samples of one table from which on a block finds their bins by cells
+  int64_t piece = 8192;        // the fewest elements of a sample that a block sums
+  int64_t pieces = 4096;       // the most pieces of a sample
 };
 
 enum Kind { kAbsent, kFloat32, kFloat64, kFloat16, kBfloat16, kInt64, kInt32, kBool };

@@ -46,9 +46,8 @@ class Device {
     void* stream = nullptr;
     TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(index_, &stream));
     stream_ = static_cast<cudaStream_t>(stream);
-    int most = 0;
-    STD_CUDA_CHECK(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, index_));
-    limits.shared = std::min(limits.shared, size_t(most));
+    limits.shared = std::min(limits.shared, size_t(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin)));
+    limits.blocks = 2 * attribute(cudaDevAttrMultiProcessorCount);
   }
 
   void refuse_elsewhere(const OptionalTensor& t, const char* name) const {
@@ -74,6 +73,12 @@ class Device {
   }
 
  private:
+  int attribute(cudaDeviceAttr which) const {
+    int value = 0;
+    STD_CUDA_CHECK(cudaDeviceGetAttribute(&value, which, index_));
+    return value;
+  }
+
   // One CUDA argument brings a call here, so the state itself may be on the CPU.
   static int32_t cuda_index(const Tensor& state) {
     if (!state.is_cuda()) refuse("the schedule's state is on the CPU, but must be on a GPU, as another argument is");

@@ -1,8 +1,7 @@
 // Drawing: Philox words, four samples each, through the inverse of the table.
 #pragma once
 
-#include "core/draw.h"
-#include "cuda/block.cuh"
+#include "cuda/words.cuh"
 
 namespace infonoise::cuda {
 
@@ -12,6 +11,7 @@ struct Draw {
   float* sigma;
   int64_t size;
   Column group;
+  bool cells = false;  // whether a block draws enough of one table to find bins by cells
 };
 
 __device__ inline float invert(const Params& p, const Grid& grid, const double* table, double u) {
@@ -43,6 +43,11 @@ __device__ inline float search_sigma(const Params& p, const Grid& grid, const do
   return sigma_of_word(word_bin(cdf, cdf_bin(u, cdf, grid.bins), edges), word, float(p.width), float(edges[grid.bins]));
 }
 
+// words[j], which stay in registers.
+__device__ inline uint32_t word_of(const uint32_t words[4], int j) {
+  return j & 2 ? (j & 1 ? words[3] : words[2]) : (j & 1 ? words[1] : words[0]);
+}
+
 // use(four, words) for every fourth sample from thread `first` on.
 template <class Use>
 __device__ void for_each_four(const Stream& stream, int64_t size, int64_t first, int64_t step, const Use& use) {
@@ -58,11 +63,11 @@ template <class TableOf>
 __device__ void draw_tables(const Params& p, const Grid& grid, const Stream& stream, const Draw& d, int64_t first,
                             int64_t step, const TableOf& table_of) {
   for_each_four(stream, d.size, first, step, [&](int64_t four, const uint32_t* words) {
-#pragma unroll
+    INX_ROLLED
     for (int j = 0; j < 4; ++j) {
       const int64_t i = 4 * four + j;
       const double* table = i < d.size ? table_of(i) : nullptr;
-      if (table) d.sigma[i] = search_sigma(p, grid, table, words[j]);
+      if (table) d.sigma[i] = search_sigma(p, grid, table, word_of(words, j));
     }
   });
 }
@@ -123,75 +128,32 @@ __device__ inline void draw_group_strata(const Params& p, const Grid& grid, cons
   walk_group(d, groups, g, sums, [&](int64_t i, int64_t place) {
     uint32_t words[4];
     draw_words(stream, i / 4, words);
-    const uint32_t word = i & 2 ? (i & 1 ? words[3] : words[2]) : (i & 1 ? words[1] : words[0]);
-    d.sigma[i] = invert(p, grid, t->rows(), stratified(t->strata, uint32_t(place), uniform(word)));
+    const double u = uniform(word_of(words, int(i & 3)));
+    d.sigma[i] = invert(p, grid, t->rows(), stratified(t->strata, uint32_t(place), u));
   });
 }
 
-struct DrawTable {  // one table in shared memory as words see it
-  WordBin* bins;    // [K]
-  uint16_t* cells;  // [kCells + 1]; null where too few samples would use it
-  int last;
-
-  __device__ const WordBin& of(uint32_t word) const {
-    return bins[cells ? find_bin_in_cell(bins, cells, word) : find_bin(bins, 0, last + 1, word)];
-  }
-};
-
-inline size_t word_bytes(int bins) { return sizeof(WordBin) * bins + sizeof(uint16_t) * (kCells + 1); }
-inline size_t draw_bytes(int bins) { return std::max(strata_bytes(bins), word_bytes(bins)); }
-
-// Ends with a barrier.
-__device__ inline DrawTable make_draw_table(const double* cdf, const Grid& grid, bool with_cells,
-                                            unsigned char* shared) {
-  DrawTable t{body_of<WordBin>(shared), nullptr, last_word_bin(cdf, grid.bins)};
-  for (int k = threadIdx.x; k <= t.last; k += blockDim.x) t.bins[k] = word_bin(cdf, k, grid.row(kEdges));
-  __syncthreads();
-  if (!with_cells) return t;
-  t.cells = reinterpret_cast<uint16_t*>(t.bins + grid.bins);
-  for (int c = threadIdx.x; c <= int(kCells); c += blockDim.x)
-    t.cells[c] = uint16_t(c < int(kCells) ? find_bin(t.bins, 0, t.last + 1, uint32_t(c) << kCellShift) : t.last);
-  __syncthreads();
-  return t;
-}
-
-struct alignas(16) Four {  // written at once
-  float sigma[4];
-};
-
-__device__ inline void draw_by_words(const Params& p, const Grid& grid, const Stream& stream, const Draw& d,
-                                     const DrawTable& table, int64_t first, int64_t step) {
-  const float width = float(p.width), highest = float(grid.row(kEdges)[grid.bins]);
-  for_each_four(stream, d.size, first, step, [&](int64_t four, const uint32_t* words) {
-    Four out;
-#pragma unroll
-    for (int j = 0; j < 4; ++j) out.sigma[j] = sigma_of_word(table.of(words[j]), words[j], width, highest);
-    if (4 * four + 4 <= d.size) {
-      reinterpret_cast<Four*>(d.sigma)[four] = out;
-      return;
-    }
-#pragma unroll
-    for (int j = 0; j < 4; ++j)
-      if (4 * four + j < d.size) d.sigma[4 * four + j] = out.sigma[j];
-  });
-}
+inline size_t draw_bytes(int bins, bool cells) { return std::max(strata_bytes(bins), word_bytes(bins, cells)); }
 
 // Samples of one table by the threads from `first` on, of which this block has its share. Begins with a barrier.
-__device__ inline void draw_one_table(const Params& p, const Grid& grid, const double* cdf, const Stream& stream,
-                                      const Draw& d, int64_t blocks, int64_t first, int64_t step,
-                                      unsigned char* shared) {
+template <bool may_have_cells>
+__device__ void draw_one_table(const Params& p, const Grid& grid, const double* cdf, const Stream& stream,
+                               const Draw& d, int64_t first, int64_t step, unsigned char* shared) {
   __syncthreads();
   if (draws_by_words(p)) {
-    const DrawTable table = make_draw_table(cdf, grid, d.size / blocks >= 2 * kCells, shared);
-    return draw_by_words(p, grid, stream, d, table, first, step);
+    unsigned char* place = body_of<unsigned char>(shared);
+    const uint32_t from = uint32_t(first), by = uint32_t(step);
+    if (may_have_cells && d.cells)
+      return draw_by_words<may_have_cells>(p, grid, cdf, place, stream, d.sigma, d.size, from, by);
+    return draw_by_words<false>(p, grid, cdf, place, stream, d.sigma, d.size, from, by);
   }
   StrataTable* t = make_strata_table(p, stream, cdf, grid.bins, 0, d.size, shared);
   for_each_four(stream, d.size, first, step, [&](int64_t four, const uint32_t* words) {
-#pragma unroll
+    INX_ROLLED
     for (int j = 0; j < 4; ++j) {
       const int64_t i = 4 * four + j;
       if (i >= d.size) break;
-      const double u = uniform(words[j]);
+      const double u = uniform(word_of(words, j));
       d.sigma[i] = invert(p, grid, t->rows(), p.stratified > 0 ? stratified(t->strata, uint32_t(i), u) : u);
     }
   });
@@ -202,7 +164,7 @@ __device__ inline void draw_all(const Params& p, const Grid& grid, const double*
                                 const int64_t* rng, uint64_t offset, const Draw& d, unsigned char* shared) {
   const Stream stream = stream_of(p, rng, offset);
   const int64_t first = int64_t(blockIdx.x) * blockDim.x + threadIdx.x, step = int64_t(gridDim.x) * blockDim.x;
-  if (d.group.kind == kAbsent) return draw_one_table(p, grid, cdf, stream, d, gridDim.x, first, step, shared);
+  if (d.group.kind == kAbsent) return draw_one_table<true>(p, grid, cdf, stream, d, first, step, shared);
   if (p.stratified > 0) {
     for (int64_t g = blockIdx.x; g < groups; g += gridDim.x)
       draw_group_strata(p, grid, cdf, stream, d, groups, g, shared);

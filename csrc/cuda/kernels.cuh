@@ -29,7 +29,7 @@ INX_KERNEL advance_kernel(Rings rings, Tables t, Grid grid, const Params* params
     const double* cdf = t.cdf + g * (grid.bins + 1);
     const int64_t first = threadIdx.x, step = blockDim.x;
     if (alone) {
-      draw_one_table(p, grid, cdf, stream, d, 1, first, step, shared);
+      draw_one_table<false>(p, grid, cdf, stream, d, first, step, shared);
     } else if (p.stratified > 0) {
       draw_group_strata(p, grid, t.cdf, stream, d, rings.groups, g, shared);
     } else {
@@ -104,7 +104,8 @@ INX_KERNEL finish_kernel(Rings rings, Tables t, Grid grid, const Params* params,
   if (steps) step_group(rings, t, grid, *params, g, shared);
 }
 
-INX_KERNEL sample_kernel(const double* cdf, Grid grid, const Params* params, int64_t* rng, int64_t groups, Draw d) {
+__global__ void __launch_bounds__(kDrawThreads, 2)
+    sample_kernel(const double* cdf, Grid grid, const Params* params, int64_t* rng, int64_t groups, Draw d) {
   INX_SHARED(shared);
   if (threadIdx.x == 0) header_of(shared)->offset = take_offset(rng, gridDim.x);
   __syncthreads();

@@ -20,15 +20,21 @@ inline int tiles_for(const Limits& limits, int64_t groups, int bins, int64_t sam
   return int(std::min((samples + limits.tile - 1) / limits.tile, std::min<int64_t>(fit, 512)));
 }
 
+inline Draw by_cells(const Limits& limits, Draw d, int64_t blocks) {
+  d.cells = d.group.kind == kAbsent && d.size >= limits.cells * blocks;
+  return d;
+}
+
 template <class On>
 int* launch_tiles(On& on, const Rings& r, const Tables& t, const Grid& grid, const Params* p, const int64_t* rng,
                   const Batch& b, const Draw& d, int tiles) {
   const int workers = workers_for(on.limits, grid.bins, (b.size + tiles - 1) / tiles), threads = on.limits.threads;
   const size_t tally = tally_bytes(grid.bins, workers);
+  const Draw draw = by_cells(on.limits, d, tiles * r.groups);
   int* tallies = on.scratch(tiles * r.groups * (grid.bins + kCauses));
   on(tally_kernel, tiles * r.groups, threads, shared_bytes(tally), r, grid, b, tallies, tiles, workers);
-  on(place_kernel, tiles * r.groups, threads, shared_bytes(tally, draw_bytes(grid.bins)), r, t, grid, p, rng, b, d,
-     static_cast<const int*>(tallies), tiles, workers);
+  on(place_kernel, tiles * r.groups, threads, shared_bytes(tally, draw_bytes(grid.bins, draw.cells)), r, t, grid, p,
+     rng, b, draw, static_cast<const int*>(tallies), tiles, workers);
   return tallies;
 }
 
@@ -48,8 +54,8 @@ void launch_observe(On& on, const Rings& r, const Grid& grid, const Batch& b) {
   on(finish_kernel, r.groups, on.limits.threads, shared_bytes(), r, none, grid, p, rng, tallies, tiles, false, false);
 }
 
-inline int64_t blocks_for(const Limits& limits, int64_t threads_wanted, int threads) {
-  return std::min((threads_wanted + threads - 1) / threads, limits.draw_blocks);
+inline int64_t blocks_for(int64_t most, int64_t threads_wanted, int threads) {
+  return std::min((threads_wanted + threads - 1) / threads, most);
 }
 
 template <class On>
@@ -58,7 +64,7 @@ void launch_bin_stats(On& on, const Rings& r, int bins, double* moments, const P
   const int64_t all = r.groups * bins;
   if (all == 0) return;
   const int threads = std::min(128, on.limits.threads);
-  on(bin_stats_kernel, blocks_for(on.limits, kPerRing * all, threads), threads, size_t(0),
+  on(bin_stats_kernel, blocks_for(8 * on.limits.blocks, kPerRing * all, threads), threads, size_t(0),
      static_cast<const float*>(r.ring), static_cast<const int64_t*>(r.count), all, r.capacity, moments, p, counters);
 }
 
@@ -75,7 +81,7 @@ void launch_advance(On& on, const Rings& r, const Tables& t, const Grid& grid, c
                     const Batch& b, const Draw& d) {
   if (r.groups == 0) return;
   const int64_t size = std::max(b.size, d.size);
-  const size_t draw = draw_bytes(grid.bins), work = work_bytes(grid.bins);
+  const size_t draw = draw_bytes(grid.bins, false), work = work_bytes(grid.bins);
   if (size <= on.limits.one_launch) {
     const int workers = workers_for(on.limits, grid.bins, b.size);
     on(advance_kernel, r.groups, on.limits.threads, shared_bytes(tally_bytes(grid.bins, workers), draw, work), r, t,
@@ -96,10 +102,11 @@ template <class On>
 void launch_sample(On& on, const double* cdf, const Grid& grid, const Params* p, int64_t* rng, int64_t groups,
                    const Draw& d) {
   if (d.size == 0) return;
-  const int threads = std::min(128, on.limits.threads);
+  const int threads = std::min(d.size < kWordCells ? 128 : kDrawThreads, on.limits.threads);
   const int64_t walkers = d.group.kind == kAbsent ? 0 : groups * threads;  // of strata: a block a group
-  on(sample_kernel, blocks_for(on.limits, std::max((d.size + 3) / 4, walkers), threads), threads,
-     shared_bytes(draw_bytes(grid.bins)), cdf, grid, p, rng, groups, d);
+  const int64_t blocks = blocks_for(on.limits.blocks, std::max((d.size + 3) / 4, walkers), threads);
+  const Draw draw = by_cells(on.limits, d, blocks);
+  on(sample_kernel, blocks, threads, shared_bytes(draw_bytes(grid.bins, draw.cells)), cdf, grid, p, rng, groups, draw);
 }
 
 }  // namespace infonoise::cuda

@@ -78,7 +78,8 @@ int run(const py::tuple& arguments, const py::dict& sizes, uintptr_t sigma, uint
   on.limits.one_launch = one_launch;
   on.limits.tile = tile;
   on.limits.tallies = tallies;
-  on.limits.draw_blocks = 3;
+  on.limits.blocks = 3;
+  on.limits.cells = 100;
   const auto get = [&](const char* name) { return sizes[name].cast<int64_t>(); };
   op(on, {get("groups"), get("capacity"), get("batch"), get("n"), int(get("bins")), get("recomputed") != 0}, arguments,
      reinterpret_cast<float*>(sigma), reinterpret_cast<double*>(moments));

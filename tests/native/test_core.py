@@ -73,7 +73,7 @@ def test_exp_in_float32_is_good_to_3e_7(native):
 @given(
     masses=st.lists(st.sampled_from([0, 1e-300, 1e-11, 2e-10, 3e-10, 1e-4, 0.1, 1]), min_size=1, max_size=300),
     words=st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=30),
-    width=st.floats(0.01, 2),
+    width=st.floats(0.01, 2) | st.floats(0.01, 0.17),
 )
 def test_words_meet_the_bin_and_sigma_of_the_reference(native, masses, words, width):
     """Tables with empty bins, bins of no word or one, and edges exactly on a word or beside it."""

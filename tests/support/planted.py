@@ -21,6 +21,7 @@ def step_goes_wrong(op, seed):
         Parity([op], alone)("advance_", *batch_of(alone, 260, generator(seed)), 9, None)
         run("observe_", torch.ones(260), torch.arange(260.0), torch.arange(260) < 212, None)
         Parity([op], make_state(2, stratified=1))("sample_", 260, torch.arange(260) % 2)
+        Parity([op], make_state(bins=3000, seed=seed))("sample_", 500, None)
     except (AssertionError, RuntimeError):
         return True
     return False
