@@ -39,6 +39,7 @@ EXPERIMENTS = [
     Experiment("grids", "experiments.grids.compare", 17, "docs/research/inference-grids.md"),
     Experiment("benefit", "experiments.benefit.compare", 90, "docs/research/rule.md"),
     Experiment("transfer", "experiments.benefit.transfer", 10, "docs/research/rule.md"),
+    Experiment("early", "experiments.early", 2, "docs/research/rule.md"),
     Experiment("defaults", "experiments.defaults", 25, "docs/defaults.md"),
     Experiment("signals", "experiments.signals", 8, "docs/how-it-works.md"),
     Experiment("method_decision", "experiments.method.decision", 0.2, "docs/research/method.md"),

@@ -53,7 +53,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 def obtainable(jobs: list[Job]) -> list[Job]:
     """Jobs whose data are here; of the others it prints what they need."""
-    trouble = {data: missing(data.partition("/")[0]) for data in dict.fromkeys(job.data for job in jobs)}
+    trouble = {data: missing(data) for data in dict.fromkeys(job.data for job in jobs)}
     for data, reason in trouble.items():
         if reason:
             print(f"skipped: {data}, as {reason}")

@@ -5,6 +5,7 @@ Genome: Helicobacter pylori F32, NCBI NC_017366.1, public sequence data, in sibe
 """
 
 import gzip
+import re
 from pathlib import Path
 
 import numpy as np
@@ -36,10 +37,11 @@ def find(package: str, path: str) -> Path:
 
 
 def missing(data: str) -> str:
-    """Why a task cannot be made here: what `find` says of its package; empty if it can."""
+    """Why a task such as "fashion 7x7/decay" cannot be made here: what `find` says of its package; empty if it can."""
+    source = re.split("[ /]", data)[0]
     try:
-        if data in NEEDED:
-            find(*NEEDED[data])
+        if source in NEEDED:
+            find(*NEEDED[source])
     except FileNotFoundError as trouble:
         return str(trouble)
     return ""

@@ -67,6 +67,8 @@ SCORES: dict[str, tuple[str, int]] = {
     "grey x0.1": ("MNIST times 0.1: error under EDM's weight, per element", 4),
     "grey x4": ("MNIST times 4: error under EDM's weight, per element", 4),
     "fashion": ("Fashion-MNIST: error under EDM's weight, per element", 4),
+    "fashion 7x7": ("Fashion-MNIST of 7x7: error under EDM's weight, per element", 4),
+    "fashion 28x28": ("Fashion-MNIST of 28x28: error under EDM's weight, per element", 4),
     "ks": ("Kuramoto-Sivashinsky field: error under EDM's weight, per element", 4),
     "latents": ("whitened components of MNIST: error under EDM's weight, per element", 4),
     "genome": ("H. pylori: entropy bound, nats a base", 4),

@@ -60,19 +60,22 @@ def grey() -> Vectors:
     return scaled(digits.train, digits.held_out, digits.label)
 
 
-def fashion() -> Vectors:
-    """70,000 pictures of clothes averaged to 14x14, dequantised by uniform noise one of 256 levels wide.
+def fashion(side: int = 14) -> Vectors:
+    """70,000 pictures of clothes averaged to side x side, dequantised by uniform noise one of 256 levels wide.
+
+    Args:
+        side: in pixels, a divisor of 28.
 
     Raises:
         FileNotFoundError: its Debian package is missing.
     """
     (train, label), (held_out, _) = debian.fashion("train"), debian.fashion("t10k")
     generator = torch.Generator().manual_seed(6)
-    return scaled(*(_averaged(part, generator) for part in (train, held_out)), label)
+    return scaled(*(_averaged(part, side, generator) for part in (train, held_out)), label)
 
 
-def _averaged(images: Tensor, generator: torch.Generator) -> Tensor:
-    small = torch.nn.functional.avg_pool2d(images.unsqueeze(1).float(), 2).flatten(1)
+def _averaged(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
+    small = torch.nn.functional.adaptive_avg_pool2d(images.unsqueeze(1).float(), side).flatten(1)
     return small + torch.rand(small.shape, generator=generator)
 
 

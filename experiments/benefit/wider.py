@@ -126,6 +126,8 @@ TASKS: dict[str, Callable[[], Task]] = {
     "grey x0.1": lambda: scaled(grey_task(), 0.1),
     "grey x4": lambda: scaled(grey_task(), 4.0),
     "fashion": lambda: vectors_task(vectors.fashion()),
+    "fashion 7x7": lambda: vectors_task(vectors.fashion(7)),
+    "fashion 28x28": lambda: vectors_task(vectors.fashion(28)),
     "ks": field_task,
     "latents": lambda: vectors_task(vectors.latents()),
     "genome": genome_task,
