@@ -172,12 +172,16 @@ INX_HD bool draws_by_words(const Params& p) { return !(p.stratified > 0) && p.wi
 // The last bin that a word can reach, beyond which `first` would not fit.
 INX_HD int last_word_bin(const double* cdf, int bins) { return cdf_bin(uniform(0xFFFFFFFFu), cdf, bins); }
 
-// Of a bin k <= last_word_bin. Word w is in bin k or above exactly when uniform(w) >= cdf[k].
-INX_HD WordBin word_bin(const double* cdf, int k, const double* edges) {
-  const double low = cdf[k] * 0x1p32, mass = (cdf[k + 1] - cdf[k]) * 0x1p32;
+// Of a bin k <= last_word_bin, from cdf[k] to cdf[k + 1]. Word w is in it or above exactly when uniform(w) >= cdf[k].
+INX_HD WordBin word_bin(double from, double to, double edge) {
+  const double low = from * 0x1p32, mass = (to - from) * 0x1p32;
   const double first = std::ceil(low - 0.5);
   const double start = mass > 0 ? (first + 0.5 - low) / mass : 1;
-  return {uint32_t(first), float(start), float(mass > 1 ? 1 / mass : 0), float(edges[k])};  // else of one word
+  return {uint32_t(first), float(start), float(mass > 1 ? 1 / mass : 0), float(edge)};  // else of one word
+}
+
+INX_HD WordBin word_bin(const double* cdf, int k, const double* edges) {
+  return word_bin(cdf[k], cdf[k + 1], edges[k]);
 }
 
 // exp(width * fraction) for a fraction in [0, 1], never below 1, so that sigma never falls below its bin.

@@ -18,11 +18,12 @@ struct Range {
   float offset, scale;
 };
 
-INX_HD Range range_of(const double* edges, int bins) {
-  const double first = std::log2(edges[0]), last = std::log2(edges[bins]);
-  return {edges[0] * (1 - kEdgeTolerance), edges[bins] * (1 + kEdgeTolerance), float(first),
-          float(bins / (last - first))};
+INX_HD Range range_of(double low, double high, int bins) {
+  const float first = rough_log2(float(low)), last = rough_log2(float(high));
+  return {low * (1 - kEdgeTolerance), high * (1 + kEdgeTolerance), first, float(bins) / (last - first)};
 }
+
+INX_HD Range range_of(const double* edges, int bins) { return range_of(edges[0], edges[bins], bins); }
 
 // Why a sample is not recorded; kCounters when it is. Earlier causes hide later ones.
 INX_HD Counter skip_cause(bool recomputed, bool masked, bool known, float sigma, bool inside, float error) {

@@ -23,7 +23,7 @@ using torch::headeronly::Half;
 
 constexpr unsigned kAllLanes = 0xFFFFFFFFu;
 constexpr int kThreads = 512;      // the most a block may have
-constexpr int kDrawThreads = 384;  // of a block that only draws; two fit on a multiprocessor
+constexpr int kDrawThreads = 320;  // of a block that only draws; two fit on a multiprocessor
 
 struct Limits {
   int threads = kThreads;
@@ -47,8 +47,10 @@ struct Column {  // a strided vector argument
 
 struct Header {  // at the front of a block's shared memory
   Range range;
+  float low, high;  // of the floats within the range
   uint64_t offset;
-  bool due;
+  int64_t steps;
+  bool due, by_words;
 };
 constexpr int kHeaderBytes = 64;
 static_assert(sizeof(Header) <= kHeaderBytes, "the header has outgrown its place");

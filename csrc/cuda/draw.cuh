@@ -135,18 +135,11 @@ __device__ inline void draw_group_strata(const Params& p, const Grid& grid, cons
 
 inline size_t draw_bytes(int bins, bool cells) { return std::max(strata_bytes(bins), word_bytes(bins, cells)); }
 
-// Samples of one table by the threads from `first` on, of which this block has its share. Begins with a barrier.
-template <bool may_have_cells>
-__device__ void draw_one_table(const Params& p, const Grid& grid, const double* cdf, const Stream& stream,
-                               const Draw& d, int64_t first, int64_t step, unsigned char* shared) {
+// Samples of one table by the threads from `first` on, of which this block has its share, from u in float64. Begins
+// with a barrier.
+__device__ inline void draw_in_float64(const Params& p, const Grid& grid, const double* cdf, const Stream& stream,
+                                       const Draw& d, int64_t first, int64_t step, unsigned char* shared) {
   __syncthreads();
-  if (draws_by_words(p)) {
-    unsigned char* place = body_of<unsigned char>(shared);
-    const uint32_t from = uint32_t(first), by = uint32_t(step);
-    if (may_have_cells && d.cells)
-      return draw_by_words<may_have_cells>(p, grid, cdf, place, stream, d.sigma, d.size, from, by);
-    return draw_by_words<false>(p, grid, cdf, place, stream, d.sigma, d.size, from, by);
-  }
   StrataTable* t = make_strata_table(p, stream, cdf, grid.bins, 0, d.size, shared);
   for_each_four(stream, d.size, first, step, [&](int64_t four, const uint32_t* words) {
     INX_ROLLED
@@ -159,12 +152,29 @@ __device__ void draw_one_table(const Params& p, const Grid& grid, const double* 
   });
 }
 
+// The same from words, of so few samples that cells do not pay. Begins with a barrier.
+__device__ inline void draw_some_by_words(const Params& p, const Grid& grid, const double* cdf, const Stream& stream,
+                                          const Draw& d, int64_t first, int64_t step, unsigned char* shared) {
+  __syncthreads();
+  draw_by_words<false>(p, grid, cdf, body_of<unsigned char>(shared), stream, d.sigma, d.size, uint32_t(first),
+                       uint32_t(step));
+}
+
+__device__ inline void draw_one_table(const Params& p, const Grid& grid, const double* cdf, const Stream& stream,
+                                      const Draw& d, int64_t first, int64_t step, unsigned char* shared) {
+  if (!draws_by_words(p)) return draw_in_float64(p, grid, cdf, stream, d, first, step, shared);
+  if (!d.cells) return draw_some_by_words(p, grid, cdf, stream, d, first, step, shared);
+  __syncthreads();
+  draw_by_words<true>(p, grid, cdf, body_of<unsigned char>(shared), stream, d.sigma, d.size, uint32_t(first),
+                      uint32_t(step));
+}
+
 // All samples, spread over the whole launch. Begins with a barrier.
 __device__ inline void draw_all(const Params& p, const Grid& grid, const double* cdf, int64_t groups,
                                 const int64_t* rng, uint64_t offset, const Draw& d, unsigned char* shared) {
   const Stream stream = stream_of(p, rng, offset);
   const int64_t first = int64_t(blockIdx.x) * blockDim.x + threadIdx.x, step = int64_t(gridDim.x) * blockDim.x;
-  if (d.group.kind == kAbsent) return draw_one_table<true>(p, grid, cdf, stream, d, first, step, shared);
+  if (d.group.kind == kAbsent) return draw_one_table(p, grid, cdf, stream, d, first, step, shared);
   if (p.stratified > 0) {
     for (int64_t g = blockIdx.x; g < groups; g += gridDim.x)
       draw_group_strata(p, grid, cdf, stream, d, groups, g, shared);

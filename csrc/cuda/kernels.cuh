@@ -3,8 +3,8 @@
 #pragma once
 
 #include "cuda/draw.cuh"
-#include "cuda/record.cuh"
 #include "cuda/refresh.cuh"
+#include "cuda/small.cuh"
 
 namespace infonoise::cuda {
 
@@ -15,30 +15,43 @@ INX_KERNEL observe_kernel(Rings rings, Grid grid, Batch b, int workers) {  // a 
   record(rings, grid, b, blockIdx.x, workers, shared);
 }
 
-INX_KERNEL advance_kernel(Rings rings, Tables t, Grid grid, const Params* params, int64_t* rng, Batch b, Draw d,
-                          int workers) {  // a block a group
-  INX_SHARED(shared);
+// Draws but for one table from u in float64.
+__device__ inline void large_step(const Rings& rings, const Tables& t, const Grid& grid, const Params* params,
+                                  int64_t* rng, const Batch& b, const Draw& d, int workers, unsigned char* shared) {
   const int64_t g = blockIdx.x;
   const bool alone = d.group.kind == kAbsent;  // then all samples are group 0's
   const bool draws = d.size > 0 && (!alone || g == 0);
   if (draws && threadIdx.x == blockDim.x - 1) header_of(shared)->offset = take_offset(rng, alone ? 1 : gridDim.x);
   record(rings, grid, b, g, workers, shared);
-  if (draws) {
+  if (!draws) return;
+  const Params p = *params;
+  const Stream stream = stream_of(p, rng, header_of(shared)->offset);
+  const double* cdf = t.cdf + g * (grid.bins + 1);
+  const int64_t first = threadIdx.x, step = blockDim.x;
+  if (alone) return draws_by_words(p) ? draw_some_by_words(p, grid, cdf, stream, d, first, step, shared) : void();
+  if (p.stratified > 0) return draw_group_strata(p, grid, t.cdf, stream, d, rings.groups, g, shared);
+  draw_tables(p, grid, stream, d, first, step,
+              [&](int64_t i) -> const double* { return clamped_group(d.group, i, rings.groups) == g ? cdf : nullptr; });
+}
+
+INX_KERNEL advance_kernel(Rings rings, Tables t, Grid grid, const Params* params, int64_t* rng, Batch b, Draw d,
+                          int workers, int held) {  // a block a group, or one that holds that many samples a thread
+  INX_SHARED(shared);
+  Left left{false, true};
+  if (held == 0) {
+    left.draws = d.size > 0 && d.group.kind == kAbsent && blockIdx.x == 0 && !draws_by_words(*params);
+    large_step(rings, t, grid, params, rng, b, d, workers, shared);
+  } else {
+    left = held == 1 ? small_step<1>(rings, t, grid, params, rng, b, d, held, shared)
+                     : small_step<kHeld>(rings, t, grid, params, rng, b, d, held, shared);
+    if (!left.draws && !left.count) return;
+  }
+  if (left.draws) {
     const Params p = *params;
     const Stream stream = stream_of(p, rng, header_of(shared)->offset);
-    const double* cdf = t.cdf + g * (grid.bins + 1);
-    const int64_t first = threadIdx.x, step = blockDim.x;
-    if (alone) {
-      draw_one_table<false>(p, grid, cdf, stream, d, first, step, shared);
-    } else if (p.stratified > 0) {
-      draw_group_strata(p, grid, t.cdf, stream, d, rings.groups, g, shared);
-    } else {
-      draw_tables(p, grid, stream, d, first, step, [&](int64_t i) -> const double* {
-        return clamped_group(d.group, i, rings.groups) == g ? cdf : nullptr;
-      });
-    }
+    draw_in_float64(p, grid, t.cdf, stream, d, threadIdx.x, blockDim.x, shared);
   }
-  step_group(rings, t, grid, *params, g, shared);
+  if (left.count) step_group(rings, t, grid, *params, blockIdx.x, shared);
 }
 
 // Three launches for batches beyond one block: tallies of every tile, rings and draws, counts and tables.

@@ -15,6 +15,14 @@ inline int workers_for(const Limits& limits, int bins, int64_t samples) {
   return int(std::min({fit - kPlans, strips, int64_t(limits.threads / 32)}));
 }
 
+// Samples that each thread of one block holds in registers; 0 where one block does not hold all.
+inline int held_for(const Limits& limits, const Rings& r, int bins, const Batch& b, const Draw& d) {
+  if (r.groups > 1 || d.group.kind != kAbsent || bins + kCauses > limits.threads) return 0;
+  if (kHeaderBytes + desk_bytes(bins, limits.threads) > limits.shared) return 0;
+  const int64_t each = (std::max<int64_t>({b.size, d.size, 1}) + limits.threads - 1) / limits.threads;
+  return each <= kHeld ? int(each) : 0;
+}
+
 inline int tiles_for(const Limits& limits, int64_t groups, int bins, int64_t samples) {
   const int64_t fit = std::max<int64_t>(1, limits.tallies / (groups * (bins + kCauses)));
   return int(std::min((samples + limits.tile - 1) / limits.tile, std::min<int64_t>(fit, 512)));
@@ -83,9 +91,10 @@ void launch_advance(On& on, const Rings& r, const Tables& t, const Grid& grid, c
   const int64_t size = std::max(b.size, d.size);
   const size_t draw = draw_bytes(grid.bins, false), work = work_bytes(grid.bins);
   if (size <= on.limits.one_launch) {
-    const int workers = workers_for(on.limits, grid.bins, b.size);
-    on(advance_kernel, r.groups, on.limits.threads, shared_bytes(tally_bytes(grid.bins, workers), draw, work), r, t,
-       grid, p, rng, b, d, workers);
+    const int workers = workers_for(on.limits, grid.bins, b.size), held = held_for(on.limits, r, grid.bins, b, d);
+    const size_t record = held > 0 ? desk_bytes(grid.bins, on.limits.threads) : tally_bytes(grid.bins, workers);
+    on(advance_kernel, r.groups, on.limits.threads, shared_bytes(record, draw, work), r, t, grid, p, rng, b, d, workers,
+       held);
   } else {
     const int tiles = tiles_for(on.limits, r.groups, grid.bins, size);
     const int* tallies = launch_tiles(on, r, t, grid, p, rng, b, d, tiles);

@@ -24,16 +24,16 @@ struct Sample {
 };
 
 // A sample as group g sees it: its bin, or K + its cause of skipping; -1 when it is another group's.
-__device__ inline int key_of(const Rings& rings, const Grid& grid, const Range& range, const Batch& b, int64_t g,
-                             int64_t i, float sigma, float error) {
+__device__ inline int key_of(const Rings& rings, int bins, const Range& range, const double* edges, const Batch& b,
+                             int64_t g, int64_t i, float sigma, float error) {
   const int64_t group = group_at(b.group, i);
   const bool known = uint64_t(group) < uint64_t(rings.groups);
   if ((known ? group : 0) != g) return -1;
   const bool masked = b.mask.kind != kAbsent && !static_cast<const bool*>(b.mask.data)[i * b.mask.stride];
   const bool inside = sigma >= range.low && sigma <= range.high;
   const Counter cause = skip_cause(b.recomputed, masked, known, sigma, inside, error);
-  if (cause != kCounters) return grid.bins + cause - kMasked;
-  return bin_of(sigma, range, grid.row(kEdges), grid.bins);
+  if (cause != kCounters) return bins + cause - kMasked;
+  return bin_of(sigma, range, edges, bins);
 }
 
 struct Tile {  // a stretch of the batch and its tallies in shared memory
@@ -68,7 +68,7 @@ __device__ void for_each_sample(const Tile& tile, const Rings& rings, const Grid
 #pragma unroll
     for (int j = 0; j < kStrips; ++j) {
       const bool inside = PLANT(strip_edge, i + 32 * j < end, i + 32 * j + 1 < end);
-      key[j] = inside ? key_of(rings, grid, range, b, g, i + 32 * j, sigma[j], error[j]) : -1;
+      key[j] = inside ? key_of(rings, grid.bins, range, grid.row(kEdges), b, g, i + 32 * j, sigma[j], error[j]) : -1;
     }
 #pragma unroll
     for (int j = 0; j < kStrips; ++j)

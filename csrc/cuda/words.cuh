@@ -74,6 +74,24 @@ struct alignas(16) Four {  // written at once
   float sigma[4];
 };
 
+// Of N samples from `first` on, those that there are.
+template <int N>
+__device__ void store(float* sigma, int64_t size, int64_t first, const float out[N]) {
+  struct alignas(4 * N) All {
+    float sigma[N];
+  };
+  if (first + N <= size) {
+    All all;
+#pragma unroll
+    for (int j = 0; j < N; ++j) all.sigma[j] = out[j];
+    *reinterpret_cast<All*>(sigma + first) = all;
+    return;
+  }
+#pragma unroll
+  for (int j = 0; j < N - 1; ++j)
+    if (first + j < size) sigma[first + j] = out[j];
+}
+
 // draw(words, sigma) for the fours of words from thread `first` on; those of the last few samples by one thread.
 template <class DrawFour>
 __device__ void draw_fours(const Stream& stream, float* sigma, int64_t size, uint32_t first, uint32_t step,

@@ -68,8 +68,8 @@ class Launch {
     if (!error_.empty()) throw std::runtime_error(error_);
   }
 
-  bool any_offer() const {
-    return std::any_of(fibers_.begin(), fibers_.end(), [](const Fiber& fiber) { return fiber.offer != 0; });
+  int offers() const {
+    return int(std::count_if(fibers_.begin(), fibers_.end(), [](const Fiber& fiber) { return fiber.offer != 0; }));
   }
   unsigned thread() const { return current_; }
   Fiber& me() { return fibers_[current_]; }
@@ -238,13 +238,14 @@ auto meet(unsigned mask, T value, const Use& use) {
 #define gridDim (emulator::Index{emulator::running->blocks})
 
 inline void __syncthreads() { emulator::running->wait(emulator::kAtBlockBarrier); }
-inline int __syncthreads_or(int value) {
+inline int __syncthreads_count(int value) {
   emulator::running->me().offer = value != 0;
   __syncthreads();
-  const bool any = emulator::running->any_offer();
+  const int offers = emulator::running->offers();
   __syncthreads();
-  return any;
+  return offers;
 }
+inline int __syncthreads_or(int value) { return __syncthreads_count(value) > 0; }
 inline void __syncwarp(unsigned mask = 0xFFFFFFFFu) { emulator::running->wait(emulator::kAtWarpBarrier, mask); }
 inline int __popc(unsigned x) { return __builtin_popcount(x); }
 inline int __ffs(unsigned x) { return __builtin_ffs(int(x)); }

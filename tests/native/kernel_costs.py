@@ -120,7 +120,7 @@ def measured(module, work):
 def reached(work, row):
     """The model in the goal's unit."""
     if work.goal.endswith("nodes"):
-        return f"{(NODE + row['model']) / NODE:.1f} nodes"
+        return f"{row['launches'] + row['model'] / NODE:.1f} nodes"
     if work.goal.startswith("+"):
         return f"{row['model']:.1f} µs in all"
     bound = work.whole * work.bytes / BANDWIDTH["fill" if "fill" in work.goal else "copy"]

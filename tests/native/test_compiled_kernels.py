@@ -181,11 +181,11 @@ def test_a_chain_is_as_long_as_its_additions(interpreter):
 
 
 def test_counts_of_a_step_are_those_of_its_source(interpreted):
-    """Of 16 warps at 512 samples: each comes to every barrier, and matches four strips of which it has one, twice."""
+    """Of 16 warps at 512 samples: each comes to every barrier, and matches the one strip that it holds, once."""
     state = make_state(bins=64, capacity=16, warmup=100)
     op, batch = Interpreted(interpreted, threads=512), batch_of(state, 512, generator(1))
     cost = costs_of(interpreted, lambda: call(op, "advance_", state, *batch, 512, None))
     counts = [counts for _, counts in cost["intervals"]]
     assert all(c["barrier"] == 16 for c in counts[:-1])
     assert "barrier" not in counts[-1]
-    assert sum(c.get("match", 0) for c in counts) == 16 * 4 * 2
+    assert sum(c.get("match", 0) for c in counts) == 16
