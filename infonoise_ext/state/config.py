@@ -58,7 +58,7 @@ class InfoNoiseConfig:
     min_count: int = 16
     floor: float = 0.05
     signal: str = "learnable"
-    reach: float = 0.56
+    reach: float = 0.5
     pivot: Pivot = 0.0
     gate_power: float = 3.0
     sampling: str = "iid"

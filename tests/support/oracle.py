@@ -51,7 +51,7 @@ def slope(f, sigma):
     return (f(sigma * math.exp(step)) - f(sigma * math.exp(-step))) / (2 * step)
 
 
-def learnable_density(sigma, mmse, variance, weight=1.0, reach=0.56):
+def learnable_density(sigma, mmse, variance, weight=1.0, reach=0.5):
     """What "learnable" draws per unit log sigma, on a fine even grid of log sigma; and the window's power.
 
     The formula in one place, in terms of integrals, with nothing of the package.
