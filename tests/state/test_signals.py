@@ -146,7 +146,7 @@ def test_the_window_of_gaussian_data_is_the_fourth_power_of_a_hyperbolic_secant(
     q = window((4 / (4 + sigma**2)).tolist(), sigma.tolist(), 4.0)
     np.testing.assert_allclose(q, np.cosh(s) ** -4.0, rtol=1e-9)
     spread = (math.pi**2 - 6) / 12  # of the density sech(s)^4
-    p = Params(**dict.fromkeys(PARAMS, 0.0) | {"width": s[1] - s[0], "reach": 0.56})
+    p = Params(**dict.fromkeys(PARAMS, 0.0) | {"width": s[1] - s[0], "reach": 0.5})
     _, power = learnable_density(sigma, sigma**2 * 4 / (4 + sigma**2), 4.0)
     assert np.average(s**2, weights=q) == pytest.approx(spread, rel=1e-6)
     assert sharpness(p, q) == pytest.approx(power, rel=1e-9)
