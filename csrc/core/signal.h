@@ -41,7 +41,8 @@ INX_HD double window(double sigma, double variance, double rho) {
 // The power of a window of that spread: 1/2 if it is wider than what is learned at one level reaches, more if narrower.
 INX_HD double sharpness(const Params& p, double spread) {
   const double ratio = p.reach * p.reach / (spread > kTiny ? spread : kTiny), most = spread / (kNarrowest * kNarrowest);
-  const double square = ratio * ratio, wanted = (1 + square * square * square * square) / 2;
+  const double square = ratio * ratio, fourth = square * square;
+  const double wanted = (1 + fourth * fourth * fourth * fourth) / 2;
   const double power = wanted < most ? wanted : most;
   return power > 0.5 ? power : 0.5;
 }

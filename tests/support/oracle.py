@@ -62,7 +62,7 @@ def learnable_density(sigma, mmse, variance, weight=1.0, reach=0.5):
     window = r * (1 - r) * gaussian * (1 - gaussian)
     mean = np.average(s, weights=window)
     spread = np.average((s - mean) ** 2, weights=window)
-    power = max(0.5, min((1 + (reach**2 / spread) ** 8) / 2, spread / 0.25**2))
+    power = max(0.5, min((1 + (reach**2 / spread) ** 16) / 2, spread / 0.25**2))
     density = (window / window.max()) ** power * np.sqrt((1 / sigma**2 + 1 / variance) / weight)
     return density / np.trapezoid(density, s), power
 

@@ -37,7 +37,7 @@ def sharpness(q: Tensor, width: Tensor, reach: Tensor) -> Tensor:
     share = q / q.sum(-1, keepdim=True)
     mean = (share * index).sum(-1, keepdim=True)
     spread = width.square() * (share * (index - mean).square()).sum(-1)
-    power = (1 + (reach.square() / spread.clamp(min=TINY)).pow(8)) / 2
+    power = (1 + (reach.square() / spread.clamp(min=TINY)).pow(16)) / 2
     return torch.where(q.sum(-1) > 0, torch.minimum(power, spread / NARROWEST**2).clamp(min=0.5), 0.5)
 
 

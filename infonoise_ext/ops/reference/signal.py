@@ -36,8 +36,8 @@ def sharpness(p: Params, q: list[float]) -> float:
     mean = math.fsum(k * x for k, x in enumerate(q)) / total
     spread = p.width**2 * math.fsum((k - mean) ** 2 * x for k, x in enumerate(q)) / total
     ratio = p.reach**2 / max(spread, TINY)
-    square = ratio * ratio  # where ** would raise OverflowError
-    power = (1 + square * square * square * square) / 2
+    fourth = ratio * ratio * ratio * ratio  # where ** would raise OverflowError
+    power = (1 + fourth * fourth * fourth * fourth) / 2
     return max(0.5, min(power, spread / NARROWEST**2))
 
 

@@ -53,8 +53,8 @@ def sharpness(q, k, params):
     width, reach = tl.load(params + WIDTH), tl.load(params + REACH)
     spread = tl.sum(distance * distance * q) / safe * (width * width)
     ratio = reach * reach / tl.where(spread > SMALLEST, spread, tl.full((), SMALLEST, tl.float64))
-    square = ratio * ratio
-    power = tl.minimum(0.5 * (1 + square * square * square * square), spread / LEAST_SPREAD)
+    fourth = ratio * ratio * ratio * ratio
+    power = tl.minimum(0.5 * (1 + fourth * fourth * fourth * fourth), spread / LEAST_SPREAD)
     return tl.where(total > 0, tl.maximum(power, 0.5), 0.5)
 
 
