@@ -55,7 +55,7 @@ def test_a_schedule_and_its_file_start_another_where_it_stood(tmp_path):
         assert variation(new, old) < 0.01  # not 0: the variance is read off one bin, not off 64 losses
         new.reset()
         assert variation(new, old) < 0.01
-    assert variation(inx.InfoNoise(weight=inx.EDMWeight(STD)), old) > 0.2
+    assert variation(inx.InfoNoise(weight=inx.EDMWeight(STD), prior=inx.LogUniform()), old) > 0.2
 
 
 def test_a_profile_of_a_frozen_denoiser_starts_a_schedule():
@@ -66,7 +66,7 @@ def test_a_profile_of_a_frozen_denoiser_starts_a_schedule():
     measured = inx.offline_profile(exact_denoiser, data, 32, generator=g)
     started, exact = inx.InfoNoise(prior=measured), inx.InfoNoise(prior=exact_profile())
     assert variation(started, exact) < 0.05
-    assert variation(inx.InfoNoise(), exact) > 0.2
+    assert variation(inx.InfoNoise(prior=inx.LogUniform()), exact) > 0.2
 
 
 def test_the_bound_holds_for_a_start_too():
