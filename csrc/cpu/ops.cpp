@@ -4,6 +4,7 @@
 #include "core/refresh.h"
 #include "cpu/chunks.h"
 #include "cpu/draw.h"
+#include "cpu/team.h"
 
 namespace infonoise::cpu {
 namespace {
