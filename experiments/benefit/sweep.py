@@ -27,7 +27,7 @@ def sweep(data: str, kind: str, steps: int, checkpoints: int, shift: float = 0.0
 
 
 def winners(runs: list[dict]) -> dict[str, dict]:
-    """For each data set that was swept: the log-normal of the lowest score at seed 0, and what finding it cost.
+    """For each data set that was swept and has the rule's run: the log-normal of the lowest score at seed 0, and what finding it cost.
 
     Returns:
         `arm`, `score`, `rule` (the rule's score at that seed), and `cost`: steps of all log-normals that were tried.
@@ -40,9 +40,10 @@ def winners(runs: list[dict]) -> dict[str, dict]:
         if len(tried) < len(MEANS_APART) * len(STDS["codes"]):
             continue
         won = min(tried, key=lambda run: run["score"][-1])
-        rule = next(run["score"][-1] for run in own if run["arm"] == "rule" and run["steps"] == won["steps"])
-        cost = sum(run["steps"] for run in tried)
-        found[data] = {"arm": won["arm"], "score": won["score"][-1], "rule": rule, "cost": cost}
+        rule = [run["score"][-1] for run in own if run["arm"] == "rule" and run["steps"] == won["steps"]]
+        if rule:
+            cost = sum(run["steps"] for run in tried)
+            found[data] = {"arm": won["arm"], "score": won["score"][-1], "rule": rule[0], "cost": cost}
     return found
 
 

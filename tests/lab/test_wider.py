@@ -253,6 +253,7 @@ def test_a_sweep_tells_what_it_cost():
     later = [run | {"seed": 1, "score": [-9.0]} for run in runs]  # of other seeds: no part of the search
     assert sweep.winners(runs + later) == {"ks": wanted}
     assert sweep.winners(runs[1:]) == {}  # eight are no sweep
+    assert sweep.winners([run for run in runs if run["arm"] != "rule"]) == {}  # where its data are missing
     assert "| a turbulent field | -1.893 / 1.3 | 0.0000 | 0.5000 | 900 steps |" in sweep.swept(
         {"swept": {"ks": wanted}}
     )
