@@ -170,7 +170,10 @@ struct WordBin {
 INX_HD bool draws_by_words(const Params& p) { return !(p.stratified > 0) && p.width <= kWidestBin; }
 
 // The last bin that a word can reach, beyond which `first` would not fit.
-INX_HD int last_word_bin(const double* cdf, int bins) { return cdf_bin(uniform(0xFFFFFFFFu), cdf, bins); }
+INX_HD int last_word_bin(const double* cdf, int bins) {
+  const double u = uniform(0xFFFFFFFFu);
+  return cdf[bins - 1] <= u ? bins - 1 : cdf_bin(u, cdf, bins);
+}
 
 // Of a bin k <= last_word_bin, from cdf[k] to cdf[k + 1]. Word w is in it or above exactly when uniform(w) >= cdf[k].
 INX_HD WordBin word_bin(double from, double to, double edge) {

@@ -27,14 +27,15 @@ constexpr int kDrawThreads = 320;  // of a block that only draws; two fit on a m
 
 struct Limits {
   int threads = kThreads;
-  size_t shared = 99 * 1024;   // bytes that a block may ask for: sm_86 and newer have these, sm_75 64 KiB
-  int64_t one_launch = 65536;  // samples that one block a group works through
-  int64_t tile = 8192;         // samples of a tile beyond that
-  int64_t tallies = 1 << 24;   // the most ints of scratch memory
-  int64_t blocks = 264;        // the most that draw: two for each multiprocessor
-  int64_t cells = 8192;        // samples of one table from which on a block finds their bins by cells
-  int64_t piece = 8192;        // the fewest elements of a sample that a block sums
-  int64_t pieces = 4096;       // the most pieces of a sample
+  size_t shared = 99 * 1024;  // bytes that a block may ask for: sm_86 and newer have these, sm_75 64 KiB
+  int64_t one_launch = 4096;  // samples that one block a group works through
+  int64_t tile = 512;         // the fewest samples of a tile beyond that,
+  int64_t full_tile = 8192;   // and the most while there are 512 tiles or fewer
+  int64_t tallies = 1 << 24;  // the most ints of scratch memory
+  int64_t multiprocessors = 132;
+  int64_t cells = 8192;   // samples of one table from which on a block finds their bins by cells
+  int64_t piece = 8192;   // the fewest elements of a sample that a block sums
+  int64_t pieces = 4096;  // the most pieces of a sample
 };
 
 enum Kind { kAbsent, kFloat32, kFloat64, kFloat16, kBfloat16, kInt64, kInt32, kBool };

@@ -47,7 +47,7 @@ class Device {
     TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(index_, &stream));
     stream_ = static_cast<cudaStream_t>(stream);
     limits.shared = std::min(limits.shared, size_t(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin)));
-    limits.blocks = 2 * attribute(cudaDevAttrMultiProcessorCount);
+    limits.multiprocessors = attribute(cudaDevAttrMultiProcessorCount);
   }
 
   void refuse_elsewhere(const OptionalTensor& t, const char* name) const {

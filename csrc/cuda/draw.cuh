@@ -173,7 +173,9 @@ __device__ inline void draw_one_table(const Params& p, const Grid& grid, const d
 __device__ inline void draw_all(const Params& p, const Grid& grid, const double* cdf, int64_t groups,
                                 const int64_t* rng, uint64_t offset, const Draw& d, unsigned char* shared) {
   const Stream stream = stream_of(p, rng, offset);
-  const int64_t first = int64_t(blockIdx.x) * blockDim.x + threadIdx.x, step = int64_t(gridDim.x) * blockDim.x;
+  // Warp by warp, so that of few samples every block draws some.
+  const int64_t warp = threadIdx.x / 32 * gridDim.x + blockIdx.x, lane = threadIdx.x % 32;
+  const int64_t first = warp * 32 + lane, step = int64_t(gridDim.x) * blockDim.x;
   if (d.group.kind == kAbsent) return draw_one_table(p, grid, cdf, stream, d, first, step, shared);
   if (p.stratified > 0) {
     for (int64_t g = blockIdx.x; g < groups; g += gridDim.x)

@@ -67,6 +67,8 @@ __device__ inline Tile large_tile(const Rings& rings, const Batch& b, int bins, 
 INX_KERNEL tally_kernel(Rings rings, Grid grid, Batch b, int* tallies, int tiles, int workers) {
   INX_SHARED(shared);
   const Tile tile = large_tile(rings, b, grid.bins, tiles, workers, shared);
+  clear_tile(tile, grid, header_of(shared));
+  __syncthreads();
   tally_tile(tile, rings, grid, header_of(shared), b, blockIdx.x % rings.groups);
   for (int k = threadIdx.x; k < tile.columns; k += blockDim.x)
     tallies[int64_t(blockIdx.x) * tile.columns + k] = rank_workers(tile, k, 0);
@@ -77,12 +79,14 @@ INX_KERNEL place_kernel(Rings rings, Tables t, Grid grid, const Params* params, 
   INX_SHARED(shared);
   const Tile tile = large_tile(rings, b, grid.bins, tiles, workers, shared);
   const int64_t g = blockIdx.x % rings.groups, index = blockIdx.x / rings.groups;
+  Header* header = header_of(shared);
+  clear_tile(tile, grid, header);
   bool keeps = false;
   for (int k = threadIdx.x; k < grid.bins; k += blockDim.x) {
     const int* column = tallies + g * tile.columns + k;
     const int64_t stride = rings.groups * tile.columns;
     int before = 0, total = 0;
-#pragma unroll 8
+#pragma unroll 16
     for (int64_t j = 0; j < tiles; ++j) {
       if (j == index) before = total;
       total += column[j * stride];
@@ -92,7 +96,6 @@ INX_KERNEL place_kernel(Rings rings, Tables t, Grid grid, const Params* params, 
     keeps = keeps || before + column[index * stride] > PLANT(skipped_tile, kept, kept + 1);
   }
   if (__syncthreads_or(keeps)) {  // of a huge batch the last tiles alone fill the rings
-    Header* header = header_of(shared);
     tally_tile(tile, rings, grid, header, b, g);
     for (int k = threadIdx.x; k < grid.bins; k += blockDim.x) rank_workers(tile, k, tile.before()[k]);
     __syncthreads();
@@ -110,6 +113,7 @@ INX_KERNEL finish_kernel(Rings rings, Tables t, Grid grid, const Params* params,
   const int64_t g = blockIdx.x;
   for (int k = threadIdx.x; k < columns; k += blockDim.x) {
     int total = 0;
+#pragma unroll 16
     for (int64_t j = 0; j < tiles; ++j) total += tallies[(j * rings.groups + g) * columns + k];
     add_total(rings, grid.bins, g, k, total);
   }

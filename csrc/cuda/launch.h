@@ -23,9 +23,12 @@ inline int held_for(const Limits& limits, const Rings& r, int bins, const Batch&
   return each <= kHeld ? int(each) : 0;
 }
 
+// Short tiles until every multiprocessor has one, and more of them where they would be long.
 inline int tiles_for(const Limits& limits, int64_t groups, int bins, int64_t samples) {
   const int64_t fit = std::max<int64_t>(1, limits.tallies / (groups * (bins + kCauses)));
-  return int(std::min((samples + limits.tile - 1) / limits.tile, std::min<int64_t>(fit, 512)));
+  const int64_t short_ones = (samples + limits.tile - 1) / limits.tile;
+  const int64_t full_ones = (samples + limits.full_tile - 1) / limits.full_tile;
+  return int(std::min({std::max(full_ones, std::min(short_ones, limits.multiprocessors)), fit, int64_t(512)}));
 }
 
 inline Draw by_cells(const Limits& limits, Draw d, int64_t blocks) {
@@ -72,7 +75,7 @@ void launch_bin_stats(On& on, const Rings& r, int bins, double* moments, const P
   const int64_t all = r.groups * bins;
   if (all == 0) return;
   const int threads = std::min(128, on.limits.threads);
-  on(bin_stats_kernel, blocks_for(8 * on.limits.blocks, kPerRing * all, threads), threads, size_t(0),
+  on(bin_stats_kernel, blocks_for(16 * on.limits.multiprocessors, kPerRing * all, threads), threads, size_t(0),
      static_cast<const float*>(r.ring), static_cast<const int64_t*>(r.count), all, r.capacity, moments, p, counters);
 }
 
@@ -113,7 +116,7 @@ void launch_sample(On& on, const double* cdf, const Grid& grid, const Params* p,
   if (d.size == 0) return;
   const int threads = std::min(d.size < kWordCells ? 128 : kDrawThreads, on.limits.threads);
   const int64_t walkers = d.group.kind == kAbsent ? 0 : groups * threads;  // of strata: a block a group
-  const int64_t blocks = blocks_for(on.limits.blocks, std::max((d.size + 3) / 4, walkers), threads);
+  const int64_t blocks = blocks_for(2 * on.limits.multiprocessors, std::max((d.size + 3) / 4, walkers), threads);
   const Draw draw = by_cells(on.limits, d, blocks);
   on(sample_kernel, blocks, threads, shared_bytes(draw_bytes(grid.bins, draw.cells)), cdf, grid, p, rng, groups, draw);
 }

@@ -76,12 +76,15 @@ __device__ void for_each_sample(const Tile& tile, const Rings& rings, const Grid
   }
 }
 
-// Leaves in each worker's row how many samples of its stretch have each key. Ends with a barrier.
-__device__ inline void tally_tile(const Tile& tile, const Rings& rings, const Grid& grid, Header* header,
-                                  const Batch& b, int64_t g) {
+// What `tally_tile` needs, a barrier earlier.
+__device__ inline void clear_tile(const Tile& tile, const Grid& grid, Header* header) {
   for (int j = threadIdx.x; j < tile.workers * tile.columns; j += blockDim.x) tile.tallies[j] = 0;
-  if (threadIdx.x == 0) header->range = range_of(grid.row(kEdges), grid.bins);
-  __syncthreads();
+  if (threadIdx.x == blockDim.x - 1) header->range = range_of(grid.row(kEdges), grid.bins);
+}
+
+// Leaves in each worker's row how many samples of its stretch have each key. Ends with a barrier.
+__device__ inline void tally_tile(const Tile& tile, const Rings& rings, const Grid& grid, const Header* header,
+                                  const Batch& b, int64_t g) {
   int* mine = tile.row(threadIdx.x / 32);
   const int lane = threadIdx.x % 32;
   for_each_sample(tile, rings, grid, header->range, b, g, [&](const Sample& sample, unsigned peers) {
@@ -137,6 +140,8 @@ __device__ inline void add_total(const Rings& rings, int bins, int64_t g, int co
 __device__ inline void record(const Rings& rings, const Grid& grid, const Batch& b, int64_t g, int workers,
                               unsigned char* shared) {
   const Tile tile = tile_of(0, b.size, grid.bins, workers, shared);
+  clear_tile(tile, grid, header_of(shared));
+  __syncthreads();
   tally_tile(tile, rings, grid, header_of(shared), b, g);
   for (int k = threadIdx.x; k < tile.columns; k += blockDim.x) {
     const int total = rank_workers(tile, k, 0);

@@ -71,15 +71,15 @@ void advance(Host& on, const Sizes& s, const py::tuple& a, float* sigma, double*
 // Runs an op and returns how many kernels it launched.
 template <Op op>
 int run(const py::tuple& arguments, const py::dict& sizes, uintptr_t sigma, uintptr_t moments, unsigned seed,
-        int threads, int64_t one_launch, int64_t tile, int64_t tallies) {
+        int threads, int64_t one_launch, int64_t tile, int64_t tallies, int64_t cells) {
   Host on;
   on.seed = seed;
   on.limits.threads = threads;
   on.limits.one_launch = one_launch;
-  on.limits.tile = tile;
+  on.limits.tile = on.limits.full_tile = tile;
   on.limits.tallies = tallies;
-  on.limits.blocks = 3;
-  on.limits.cells = 100;
+  on.limits.multiprocessors = 2;
+  on.limits.cells = cells;
   const auto get = [&](const char* name) { return sizes[name].cast<int64_t>(); };
   op(on, {get("groups"), get("capacity"), get("batch"), get("n"), int(get("bins")), get("recomputed") != 0}, arguments,
      reinterpret_cast<float*>(sigma), reinterpret_cast<double*>(moments));

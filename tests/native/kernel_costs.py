@@ -34,6 +34,8 @@ CLOCK, MULTIPROCESSORS, NODE = 1.9e3, 132, 1.5
 BANDWIDTH = {"copy": 4.3e6, "fill": 4.1e6}
 """Bytes a microsecond, of both directions together."""
 FREE = ("move", "load_param")
+CELLS = 8192
+"""As `Limits` of csrc/cuda/block.cuh; tests take fewer."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +64,14 @@ def step(bins=128, refresh=False, **limits):
         state = learned(bins)
         state["counters"][:, 0] = 2 if refresh else 1
         batch = random_batch(state, size, generator(size), spoiled=False)
-        op = Interpreted(module, threads=512, **limits)
+        op = Interpreted(module, threads=512, cells=CELLS, **limits)
         call(op, "advance_", copy_of(state), *batch, None, None, size, None)
 
     return run
 
 
 def draw(module, n):
-    call(Interpreted(module, threads=512), "sample_", learned(128), n, None)
+    call(Interpreted(module, threads=512, cells=CELLS), "sample_", learned(128), n, None)
 
 
 def loss(module, samples):

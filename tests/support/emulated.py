@@ -29,11 +29,20 @@ class Emulated:
     """Ops of one module under one schedule, with the signatures of the schemas; the loss's samples are cut small."""
 
     def __init__(
-        self, module, seed=0, threads=64, one_launch=65536, tile=8192, tallies=1 << 24, recomputed=False, cut=(300, 5)
+        self,
+        module,
+        seed=0,
+        threads=64,
+        one_launch=4096,
+        tile=512,
+        tallies=1 << 24,
+        cells=100,
+        recomputed=False,
+        cut=(300, 5),
     ):
         self.module = module
         self.recomputed = recomputed
-        self.options = (seed, threads, one_launch, tile, tallies)
+        self.options = (seed, threads, one_launch, tile, tallies, cells)
         self.cut = (seed, threads, *cut)
         self.launches = 0
 
