@@ -14,7 +14,7 @@ HEADLINE = {
     "text": (*RIVALS, "log-normal:-0.25:0.3", "control", "second moment"),
     "bits": (*RIVALS, "log-normal:0.1:0.25"),
     "genome": (*RIVALS, "log-normal:0.1:0.25"),
-    "cross-entropy": (*RIVALS, "CDCD"),
+    "cross-entropy": (*RIVALS, "log-normal:-0.2:0.25", "CDCD"),
     "embeddings": (*RIVALS, "log-normal:0.95:0.3"),
     "patches": (*RIVALS, "control", "published"),
     "patches x0.1": ("rule", "EDM", "EDM shifted"),
