@@ -77,6 +77,18 @@ INX_HD double rate(const Grid& grid, const double* mmse, int k) {
   return mmse[k] / (sigma * sigma);
 }
 
+// App. B.4. The first of the rows holds log r of `mmse`; spoils them.
+template <class Team>
+INX_HD double power_law(Team& team, const Params& p, const Grid& grid, const double* mmse, int first,
+                        double* const (&rows)[3]) {
+  const double* sigma = grid.row(kSigma);
+  const int last = line_end(team, p, grid, first, rows);
+  if (last >= 0) return last == grid.bins - 1 ? 0.0 : sigma[last];
+  team.each(grid.bins, [&](int k) { rows[0][k] = safe_log(rate(grid, mmse, k) / sigma[k]); });
+  team.sync();
+  return knee(team, p, grid, rows[0], first);
+}
+
 // Step 3, the same for every thread. Spoils the rows.
 template <class Team>
 INX_HD double pivot(Team& team, const Params& p, const Grid& grid, const double* mmse, double* const (&rows)[3]) {
@@ -94,11 +106,7 @@ INX_HD double pivot(Team& team, const Params& p, const Grid& grid, const double*
   const int first = int(top.of[1]);
   if (first == grid.bins) return 0;
   if (p.pivot_rule == kOnset) return onset(team, p, grid, log_r, top.of[0]);
-  const int last = line_end(team, p, grid, first, rows);
-  if (last >= 0) return last == grid.bins - 1 ? 0.0 : sigma[last];
-  team.each(grid.bins, [&](int k) { log_r[k] = safe_log(rate(grid, mmse, k) / sigma[k]); });
-  team.sync();
-  return knee(team, p, grid, log_r, first);
+  return power_law(team, p, grid, mmse, first, rows);
 }
 
 }  // namespace infonoise
