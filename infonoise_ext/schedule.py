@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from .curves.arguments import refuse, whole
-from .curves.densities import LogNormal
 from .curves.levels import Shape, Shift, as_vectors, factor_of, groups_of, moved, shifted, sizes
 from .curves.weights import Weight, as_weight, evaluate, is_trained
 from .distributed import compare_ranks, initialized, late_placement, over_ranks, placement
@@ -21,7 +20,7 @@ from .ops.graphs import never_compiled
 from .ops.schemas import COUNTERS, PARAMS, STATUSES
 from .state import checkpoint, files
 from .state.config import InfoNoiseConfig, Options
-from .state.measured import Prior, prior_density
+from .state.measured import Prior, edm_density, prior_density
 from .state.profile import Profile, profile_of
 from .state.table import Table
 from .state.tensors import State, fresh_state, make_grid, make_params, prior_table
@@ -50,9 +49,10 @@ class InfoNoise:
             sample, since the density is divided by it (Eq. 16). A callable on tensors, a module too; the name of a
             prediction whose plain error is the loss, "eps", "v" or "velocity"; a `channel.LossWeight`, which knows
             more names; None is 1.
-        prior: density of the warm-up; None is EDM's `LogNormal(-1.2, 1.2)`. Of what is measured, a `Profile` in the
-            units of the recorded error, another `InfoNoise` or the path of either as saved (of its group 0), it is
-            the density that this schedule would learn from it, on its own range and for its own weight and bound.
+        prior: density of the warm-up; None is EDM's, `LogNormal(-1.2 + log(2 sigma_data), 1.2)`, with 0.5 for
+            sigma_data if the weight is no `EDMWeight`. Of what is measured, a `Profile` in the units of the recorded
+            error, another `InfoNoise` or the path of either as saved (of its group 0), it is the density that this
+            schedule would learn from it, on its own range and for its own weight and bound.
         bound: callable sigma -> largest possible mmse, in the units of the recorded error.
         groups: G, schedules in one object, chosen per sample by `group`. A group draws what all groups' losses teach
             until it has `min_count` of its own.
@@ -115,7 +115,7 @@ class InfoNoise:
         self._ops = registry.backend(backend)
         with torch.device("cpu"):  # whatever torch.set_default_device says
             grid = make_grid(self.config, self.weight, bound)
-            self.prior = LogNormal(-1.2, 1.2) if prior is None else prior_density(prior, self.config, grid)
+            self.prior = edm_density(self.weight) if prior is None else prior_density(prior, self.config, grid)
             self._prior_table = prior_table(self.config, self.prior, grid[0])
             state = fresh_state(
                 self.config,

@@ -4,10 +4,13 @@ import math
 from collections import defaultdict
 from itertools import pairwise
 from statistics import fmean, stdev, variance
+from typing import TypeAlias
 
 SHARES = (0.25, 0.5, 1.0)  # of the run, at whose scores steps are compared
 REFERENCES = ("rule", "EDM")
 RATIOS_TO = "EDM"
+Curve: TypeAlias = tuple[list[int], list[float]]
+"""Steps and the scores there."""
 
 
 def summary(runs: list[dict]) -> list[dict]:
@@ -36,15 +39,23 @@ def group_summary(runs: list[dict]) -> dict:
 
 
 def duel(own: list[dict], other: list[dict]) -> dict[str, dict]:
-    """How many times fewer `steps` reach the other's last score, the `error` in parts of the other's, who is ahead."""
+    """How many times fewer `steps` reach the other's last score, and the last `error` in parts of the other's.
+
+    Where a seed does not get to the other's last score, the other gets to its own: a ratio below 1.
+    """
     mine, theirs = (curves(runs) for runs in (own, other))
-    logs = [math.log(mine[seed][1][-1] / theirs[seed][1][-1]) for seed in sorted(mine.keys() & theirs.keys())]
-    apart = mean_and_error(differences(own, other))
+    seeds = sorted(mine.keys() & theirs.keys())
+    logs = [math.log(mine[seed][1][-1] / theirs[seed][1][-1]) for seed in seeds]
     return {
-        "steps": geometric(log_ratios(own, other, 1.0), 0.0),
+        "steps": geometric([log_saved(mine[seed], theirs[seed]) for seed in seeds], 0.0),
         "error": geometric(logs, 0.0),
-        "level": apart["error"] is not None and abs(apart["mean"]) <= 2 * apart["error"],
     }
+
+
+def log_saved(own: Curve, other: Curve) -> float:
+    """Log of how many times fewer steps reach the other's last score; negative where the other is ahead."""
+    needed = steps_to(other[1][-1], *own)
+    return -log_saved(other, own) if needed is None else math.log(other[0][-1] / needed)
 
 
 def extras(runs: list[dict], arms: dict[str, list[dict]]) -> dict[str, dict]:
@@ -141,7 +152,7 @@ def geometric(logs: list[float], least: float) -> dict:
     return found | {"mean": ratio, "error": found["error"] and ratio * found["error"]}
 
 
-def curves(runs: list[dict]) -> dict[int, tuple[list[int], list[float]]]:
+def curves(runs: list[dict]) -> dict[int, Curve]:
     """Steps and scores of each seed, the mean over its streams."""
     by_seed: dict[int, list[dict]] = defaultdict(list)
     for run in runs:

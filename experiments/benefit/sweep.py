@@ -27,7 +27,7 @@ def sweep(data: str, kind: str, steps: int, checkpoints: int, shift: float = 0.0
 
 
 def winners(runs: list[dict]) -> dict[str, dict]:
-    """For each data set that was swept and has the rule's run: the log-normal of the lowest score at seed 0, and what finding it cost.
+    """Of each data set with a sweep and the rule's run: the log-normal of the lowest score at seed 0, and its cost.
 
     Returns:
         `arm`, `score`, `rule` (the rule's score at that seed), and `cost`: steps of all log-normals that were tried.

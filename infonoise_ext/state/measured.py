@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import replace
 from typing import Protocol, TypeAlias
@@ -10,7 +11,9 @@ import torch
 from torch import Tensor
 
 from ..curves.arguments import refuse
+from ..curves.densities import LogNormal
 from ..curves.density import Density
+from ..curves.weights import EDMWeight, Weight
 from ..ops import eager
 from ..ops.schemas import CERTAIN, COUNTERS, LAYOUT, TINY
 from .checkpoint import read_profile
@@ -30,6 +33,12 @@ class HasProfile(Protocol):
 
 Prior: TypeAlias = "Density | Profile | HasProfile | str | os.PathLike[str]"
 """Of a warm-up: a density, or what a density is made from."""
+
+
+def edm_density(weight: Weight | None) -> LogNormal:
+    """EDM's density (arXiv 2206.00364, Table 1), in units of sigma_data where the weight is EDM's and tells it."""
+    sigma_data = weight.sigma_data if isinstance(weight, EDMWeight) else 0.5
+    return LogNormal(-1.2 + math.log(2 * sigma_data), 1.2)
 
 
 def prior_density(prior: Prior, config: InfoNoiseConfig, grid: Tensor) -> Density:

@@ -76,6 +76,14 @@ def test_the_bound_holds_for_a_start_too():
     assert float(bounded.table().level(0.5)) < float(free.table().level(0.5)) / 3
 
 
+@pytest.mark.parametrize(("weight", "middle"), [(None, 0.5), ("velocity", 0.5), (inx.EDMWeight(2.0), 2.0)])
+def test_the_warm_up_is_edms_in_units_of_the_data(weight, middle):
+    """Of EDM's data, of standard deviation 0.5, half of the draws lie below exp(-1.2)."""
+    schedule = inx.InfoNoise(weight=weight, floor=0.0, bins=512, seed=1)
+    assert float(schedule.table().level(0.5)) == pytest.approx(math.exp(-1.2) * middle / 0.5, rel=1e-3)
+    assert (schedule.prior.mean, schedule.prior.std) == (pytest.approx(-1.2 + math.log(middle / 0.5)), 1.2)
+
+
 @pytest.mark.parametrize(
     ("prior", "message"),
     [
