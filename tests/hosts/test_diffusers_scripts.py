@@ -233,7 +233,7 @@ def exact_flow(steps, batch, seed, std, **own):
 @pytest.mark.parametrize("std", [0.5, 1.0])
 @pytest.mark.parametrize("scheme", ["none", "logit_normal"])
 def test_500_steps_at_batch_one_find_the_levels_of_a_long_run(std, scheme):
-    """Active at the first refresh, and near the end's median: .09 in log sigma is the worst of 32 runs.
+    """Active at the first refresh, and near the end's median: 0.1 in log sigma is the worst of 32 runs.
 
     Deterministic by its seeds; the bound of 0.5 is what the page promises.
     """
