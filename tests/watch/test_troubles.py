@@ -136,7 +136,7 @@ def test_a_weight_that_stays_is_never_out_of_date(weight):
 @pytest.mark.parametrize(("low", "std"), [(0.3, 1.0), (0.002, 0.01)])
 def test_a_low_decade_that_holds_the_data_is_no_collapse(low, std):
     schedule = loop(inx.InfoNoise(low, 80.0, **QUICK), 200, error=lambda sigma: gaussian_mmse(sigma, std))
-    assert float(schedule.table().below(10 * low)) > 0.85
+    assert float(schedule.table().below(10 * low)) > 0.8  # the trouble asks for a half
     assert titles(schedule) == set()
 
 
