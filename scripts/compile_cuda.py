@@ -27,9 +27,10 @@ SOURCES = ("ops", "loss_ops")
 SLACK = {"code": 1.05, "loop": 1.03}
 """How far above its budget a value may lie; others may not."""
 MATCH, PACKS = r"MATCH", r"LDG?\.E(\.\w+)*\.128"
+COUNTS = r"ATOMS\.POPC\.INC"
 PHILOX, FOUR = r"IMAD\.(HI|WIDE)\.U32", r"STG?\.E(\.\w+)*\.128"
 ANCHORS = {
-    "observe_kernel": ({MATCH: 4}, 4), "advance_kernel": ({MATCH: 4}, 4), "tally_kernel": ({MATCH: 4}, 4),
+    "observe_kernel": ({MATCH: 4}, 4), "advance_kernel": ({MATCH: 4}, 4), "tally_kernel": ({COUNTS: 4, PACKS: 2}, 4),
     "place_kernel": ({MATCH: 4}, 4), "sample_kernel": ({FOUR: 1, PHILOX: 19}, 4),
     "denoising_error_kernel": ({PACKS: 4}, 8), "denoising_gradient_kernel": ({PACKS: 4}, 8),
 }  # fmt: skip

@@ -46,6 +46,10 @@ struct Column {  // a strided vector argument
   Kind kind;
 };
 
+struct alignas(16) Four {  // read or written at once
+  float of[4];
+};
+
 struct Header {  // at the front of a block's shared memory
   Range range;
   float low, high;  // of the floats within the range

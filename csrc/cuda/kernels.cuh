@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cuda/draw.cuh"
+#include "cuda/plain.cuh"
 #include "cuda/refresh.cuh"
 #include "cuda/small.cuh"
 
@@ -54,24 +55,43 @@ INX_KERNEL advance_kernel(Rings rings, Tables t, Grid grid, const Params* params
   if (left.count) step_group(rings, t, grid, *params, blockIdx.x, shared);
 }
 
-// Three launches for batches beyond one block: tallies of every tile, rings and draws, counts and tables.
+// Launches for batches beyond one block: tallies of every tile and counts; rings and draws; in a step, tables.
 // Block j works on tile j / G for group j % G; tallies are [tiles, G, columns].
 __device__ inline Tile large_tile(const Rings& rings, const Batch& b, int bins, int tiles, int workers,
                                   unsigned char* shared) {
-  const int64_t index = blockIdx.x / rings.groups, size = (b.size + tiles - 1) / tiles;
+  const int64_t index = blockIdx.x / rings.groups, size = (b.size + 4 * tiles - 1) / (4 * tiles) * 4;
   const int64_t first = index * size, last = first + size;
   return tile_of(first < b.size ? first : b.size, last < b.size ? PLANT(tile_edge, last, last + 1) : b.size, bins,
                  workers, shared);
 }
 
-INX_KERNEL tally_kernel(Rings rings, Grid grid, Batch b, int* tallies, int tiles, int workers) {
+INX_KERNEL tally_kernel(Rings rings, Grid grid, Batch b, int* tallies, int tiles, int workers, bool plain) {
   INX_SHARED(shared);
   const Tile tile = large_tile(rings, b, grid.bins, tiles, workers, shared);
   clear_tile(tile, grid, header_of(shared));
   __syncthreads();
-  tally_tile(tile, rings, grid, header_of(shared), b, blockIdx.x % rings.groups);
-  for (int k = threadIdx.x; k < tile.columns; k += blockDim.x)
-    tallies[int64_t(blockIdx.x) * tile.columns + k] = rank_workers(tile, k, 0);
+  const int64_t g = blockIdx.x % rings.groups;
+  if (plain && has_cells(grid))
+    tally_plain(tile, rings, grid, header_of(shared), b, reinterpret_cast<unsigned char*>(tile.row(workers + kPlans)));
+  else
+    tally_tile(tile, rings, grid, header_of(shared), b, g);
+  for (int k = threadIdx.x; k < tile.columns; k += blockDim.x) {
+    const int total = rank_workers(tile, k, 0);
+    tallies[int64_t(blockIdx.x) * tile.columns + k] = total;
+    auto* count = reinterpret_cast<unsigned long long*>(counter_of(rings, grid.bins, g, k));
+    if (total > 0) atomicAdd(count, static_cast<unsigned long long>(total));
+  }
+}
+
+// Samples in a column of the tiles behind `index`, from the last one on until there are `enough`.
+__device__ inline int tiles_after(const int* column, int64_t stride, int64_t index, int64_t tiles, int64_t enough) {
+  constexpr int kAtOnce = 32;
+  int after = 0;
+  for (int64_t last = tiles - 1; last > index && after < enough; last -= kAtOnce) {
+#pragma unroll
+    for (int j = 0; j < kAtOnce; ++j) after += last - j > index ? column[(last - j) * stride] : 0;
+  }
+  return after;
 }
 
 INX_KERNEL place_kernel(Rings rings, Tables t, Grid grid, const Params* params, const int64_t* rng, Batch b, Draw d,
@@ -85,19 +105,16 @@ INX_KERNEL place_kernel(Rings rings, Tables t, Grid grid, const Params* params, 
   for (int k = threadIdx.x; k < grid.bins; k += blockDim.x) {
     const int* column = tallies + g * tile.columns + k;
     const int64_t stride = rings.groups * tile.columns;
-    int before = 0, total = 0;
-#pragma unroll 16
-    for (int64_t j = 0; j < tiles; ++j) {
-      if (j == index) before = total;
-      total += column[j * stride];
-    }
-    const int kept = plan_bin(tile, rings, k, rings.count[g * grid.bins + k], total);
-    tile.before()[k] = before;
-    keeps = keeps || before + column[index * stride] > PLANT(skipped_tile, kept, kept + 1);
+    const int own = column[index * stride];
+    const int64_t count = rings.count[g * grid.bins + k];
+    if (own == 0) continue;
+    const int after = tiles_after(column, stride, index, tiles, rings.capacity);
+    const int kept = plan_bin(tile, rings, k, count - after - own, own, after);
+    keeps = keeps || own > PLANT(skipped_tile, kept, kept + 1);
   }
   if (__syncthreads_or(keeps)) {  // of a huge batch the last tiles alone fill the rings
     tally_tile(tile, rings, grid, header, b, g);
-    for (int k = threadIdx.x; k < grid.bins; k += blockDim.x) rank_workers(tile, k, tile.before()[k]);
+    for (int k = threadIdx.x; k < grid.bins; k += blockDim.x) rank_workers(tile, k, 0);
     __syncthreads();
     write_rings(tile, rings, grid, header, b, g);
   }
@@ -106,19 +123,11 @@ INX_KERNEL place_kernel(Rings rings, Tables t, Grid grid, const Params* params, 
   draw_all(p, grid, t.cdf, rings.groups, rng, uint64_t(rng[1]), d, shared);
 }
 
-INX_KERNEL finish_kernel(Rings rings, Tables t, Grid grid, const Params* params, int64_t* rng, const int* tallies,
-                         int tiles, bool steps, bool drawn) {  // a block a group
+INX_KERNEL finish_kernel(Rings rings, Tables t, Grid grid, const Params* params, int64_t* rng,
+                         bool drawn) {  // a block a group
   INX_SHARED(shared);
-  const int columns = grid.bins + kCauses;
-  const int64_t g = blockIdx.x;
-  for (int k = threadIdx.x; k < columns; k += blockDim.x) {
-    int total = 0;
-#pragma unroll 16
-    for (int64_t j = 0; j < tiles; ++j) total += tallies[(j * rings.groups + g) * columns + k];
-    add_total(rings, grid.bins, g, k, total);
-  }
-  if (drawn && g == 0 && threadIdx.x == 0) rng[1] += 1;
-  if (steps) step_group(rings, t, grid, *params, g, shared);
+  if (drawn && blockIdx.x == 0 && threadIdx.x == 0) rng[1] += 1;
+  step_group(rings, t, grid, *params, blockIdx.x, shared);
 }
 
 __global__ void __launch_bounds__(kDrawThreads, 2)

@@ -37,16 +37,18 @@ inline Draw by_cells(const Limits& limits, Draw d, int64_t blocks) {
 }
 
 template <class On>
-int* launch_tiles(On& on, const Rings& r, const Tables& t, const Grid& grid, const Params* p, const int64_t* rng,
+void launch_tiles(On& on, const Rings& r, const Tables& t, const Grid& grid, const Params* p, const int64_t* rng,
                   const Batch& b, const Draw& d, int tiles) {
   const int workers = workers_for(on.limits, grid.bins, (b.size + tiles - 1) / tiles), threads = on.limits.threads;
   const size_t tally = tally_bytes(grid.bins, workers);
   const Draw draw = by_cells(on.limits, d, tiles * r.groups);
   int* tallies = on.scratch(tiles * r.groups * (grid.bins + kCauses));
-  on(tally_kernel, tiles * r.groups, threads, shared_bytes(tally), r, grid, b, tallies, tiles, workers);
+  const size_t with_cells = shared_bytes(tally + plain_bytes(grid.bins));
+  const bool plain = is_plain(r, b) && with_cells <= on.limits.shared;
+  on(tally_kernel, tiles * r.groups, threads, plain ? with_cells : shared_bytes(tally), r, grid, b, tallies, tiles,
+     workers, plain);
   on(place_kernel, tiles * r.groups, threads, shared_bytes(tally, draw_bytes(grid.bins, draw.cells)), r, t, grid, p,
      rng, b, draw, static_cast<const int*>(tallies), tiles, workers);
-  return tallies;
 }
 
 template <class On>
@@ -58,11 +60,7 @@ void launch_observe(On& on, const Rings& r, const Grid& grid, const Batch& b) {
               workers);
   }
   const int tiles = tiles_for(on.limits, r.groups, grid.bins, b.size);
-  const Tables none{};
-  const Params* p = nullptr;
-  int64_t* rng = nullptr;
-  const int* tallies = launch_tiles(on, r, none, grid, p, rng, b, Draw{}, tiles);
-  on(finish_kernel, r.groups, on.limits.threads, shared_bytes(), r, none, grid, p, rng, tallies, tiles, false, false);
+  launch_tiles(on, r, Tables{}, grid, nullptr, nullptr, b, Draw{}, tiles);
 }
 
 inline int64_t blocks_for(int64_t most, int64_t threads_wanted, int threads) {
@@ -99,10 +97,8 @@ void launch_advance(On& on, const Rings& r, const Tables& t, const Grid& grid, c
     on(advance_kernel, r.groups, on.limits.threads, shared_bytes(record, draw, work), r, t, grid, p, rng, b, d, workers,
        held);
   } else {
-    const int tiles = tiles_for(on.limits, r.groups, grid.bins, size);
-    const int* tallies = launch_tiles(on, r, t, grid, p, rng, b, d, tiles);
-    on(finish_kernel, r.groups, on.limits.threads, shared_bytes(work), r, t, grid, p, rng, tallies, tiles, true,
-       d.size > 0);
+    launch_tiles(on, r, t, grid, p, rng, b, d, tiles_for(on.limits, r.groups, grid.bins, size));
+    on(finish_kernel, r.groups, on.limits.threads, shared_bytes(work), r, t, grid, p, rng, d.size > 0);
   }
   if (r.groups == 1) return;
   double* moments = reinterpret_cast<double*>(on.scratch(2 * r.groups * grid.bins * kMoments));

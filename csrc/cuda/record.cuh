@@ -4,12 +4,14 @@
 // the tallies become ranks, and the workers walk their stretches again and write.
 #pragma once
 
+#include <cfloat>
+
 #include "cuda/block.cuh"
 
 namespace infonoise::cuda {
 
 constexpr int kStrips = 4;                    // strips of 32 samples a warp reads at once
-constexpr int kPlans = 3;                     // of a tile, beside the tallies of its workers
+constexpr int kPlans = 2;                     // rows of a tile beside the tallies of its workers
 constexpr int kCauses = kCounters - kMasked;  // of skipping; each is tallied like a bin
 
 struct Batch {
@@ -36,14 +38,26 @@ __device__ inline int key_of(const Rings& rings, int bins, const Range& range, c
   return bin_of(sigma, range, edges, bins);
 }
 
+// The least float that is not below x, and the largest that is not above: a float compares with them as with x.
+__device__ inline float float_above(double x) {
+  const float f = float(x);
+  return double(f) < x ? nextafterf(f, HUGE_VALF) : f;
+}
+__device__ inline float float_below(double x) { return -float_above(-x); }
+
+__device__ inline void set_range(Header* header, const Grid& grid) {
+  header->range = range_of(grid.row(kEdges), grid.bins);
+  header->low = float_above(header->range.low);
+  header->high = float_below(header->range.high > FLT_MAX ? FLT_MAX : header->range.high);
+}
+
 struct Tile {  // a stretch of the batch and its tallies in shared memory
   int64_t first, last;
   int* tallies;  // [workers + kPlans, columns]
   int workers, columns;
   __device__ int* row(int w) const { return tallies + w * columns; }
-  __device__ int* kept() const { return row(workers); }        // the rank from which on a loss stays
-  __device__ int* start() const { return row(workers + 1); }   // the slot of that loss
-  __device__ int* before() const { return row(workers + 2); }  // samples of the tiles before this one
+  __device__ int* kept() const { return row(workers); }       // the rank from which on a loss stays
+  __device__ int* start() const { return row(workers + 1); }  // the slot of that loss
 };
 
 __device__ inline Tile tile_of(int64_t first, int64_t last, int bins, int workers, unsigned char* shared) {
@@ -79,7 +93,7 @@ __device__ void for_each_sample(const Tile& tile, const Rings& rings, const Grid
 // What `tally_tile` needs, a barrier earlier.
 __device__ inline void clear_tile(const Tile& tile, const Grid& grid, Header* header) {
   for (int j = threadIdx.x; j < tile.workers * tile.columns; j += blockDim.x) tile.tallies[j] = 0;
-  if (threadIdx.x == blockDim.x - 1) header->range = range_of(grid.row(kEdges), grid.bins);
+  if (threadIdx.x == blockDim.x - 1) set_range(header, grid);
 }
 
 // Leaves in each worker's row how many samples of its stretch have each key. Ends with a barrier.
@@ -104,9 +118,9 @@ __device__ inline int rank_workers(const Tile& tile, int column, int rank) {
   return rank;
 }
 
-// Of `total` losses of a bin the last C stay: those from the returned rank on.
-__device__ inline int plan_bin(const Tile& tile, const Rings& rings, int k, int64_t written, int total) {
-  const int64_t kept = total > rings.capacity ? total - rings.capacity : 0;
+// Of `own` losses of a bin, `written` before them and `after` behind, those from the returned rank on stay.
+__device__ inline int plan_bin(const Tile& tile, const Rings& rings, int k, int64_t written, int own, int after) {
+  const int64_t known = int64_t(own) + after, kept = known > rings.capacity ? known - rings.capacity : 0;
   tile.kept()[k] = int(kept);
   tile.start()[k] = int(uint64_t(written + kept) % uint64_t(rings.capacity));
   return int(kept);
@@ -131,10 +145,9 @@ __device__ inline void write_rings(const Tile& tile, const Rings& rings, const G
   });
 }
 
-// Adds what one call brought to a bin's count or to a cause's counter.
-__device__ inline void add_total(const Rings& rings, int bins, int64_t g, int column, int total) {
-  int64_t* place = column < bins ? rings.count + g * bins : rings.counters + g * kCounters + kMasked - bins;
-  place[column] += total;
+// A bin's count, or a cause's counter.
+__device__ inline int64_t* counter_of(const Rings& rings, int bins, int64_t g, int column) {
+  return (column < bins ? rings.count + g * bins : rings.counters + g * kCounters + kMasked - bins) + column;
 }
 
 __device__ inline void record(const Rings& rings, const Grid& grid, const Batch& b, int64_t g, int workers,
@@ -145,8 +158,9 @@ __device__ inline void record(const Rings& rings, const Grid& grid, const Batch&
   tally_tile(tile, rings, grid, header_of(shared), b, g);
   for (int k = threadIdx.x; k < tile.columns; k += blockDim.x) {
     const int total = rank_workers(tile, k, 0);
-    if (k < grid.bins) plan_bin(tile, rings, k, rings.count[g * grid.bins + k], total);
-    add_total(rings, grid.bins, g, k, total);
+    int64_t* count = counter_of(rings, grid.bins, g, k);
+    if (k < grid.bins) plan_bin(tile, rings, k, *count, total, 0);
+    *count += total;
   }
   PLANT(missing_barrier, __syncthreads(), void());
   write_rings(tile, rings, grid, header_of(shared), b, g);

@@ -2,8 +2,6 @@
 // looked at once; draws run while others record, from the table that stood before the step.
 #pragma once
 
-#include <cfloat>
-
 #include "cuda/draw.cuh"
 #include "cuda/record.cuh"
 
@@ -50,13 +48,6 @@ __device__ inline Desk desk_of(int bins, int rows, unsigned char* shared) {
   desk.total = reinterpret_cast<int*>(desk.next + bins);
   return desk;
 }
-
-// The least float that is not below x, and the largest that is not above: a float compares with them as with x.
-__device__ inline float float_above(double x) {
-  const float f = float(x);
-  return double(f) < x ? nextafterf(f, HUGE_VALF) : f;
-}
-__device__ inline float float_below(double x) { return -float_above(-x); }
 
 // at[j] = the bin of words[j], of which `last` is the last, by quarters: three looks at once, of all words at once.
 template <int N>
@@ -196,7 +187,7 @@ __device__ Left small_step(const Rings& rings, const Tables& t, const Grid& grid
     read<N>(b.sigma, begin + lane, end, sigma);
     read<N>(b.error, begin + lane, end, held.error);
   }
-  int64_t* count = k < bins ? rings.count + k : rings.counters + kMasked + k - bins;
+  int64_t* count = counter_of(rings, bins, 0, k);
   int64_t known = 0;
   bool reached = false;
   if (has_column) {
@@ -213,16 +204,13 @@ __device__ Left small_step(const Rings& rings, const Tables& t, const Grid& grid
     if (k <= bins) desk.edges[k] = float_above(edge);
   }
   if (k == (warps + 1) / 2 * 32 - 32) {  // of a warp that has little else to do
-    const double low = grid.row(kEdges)[0], high = grid.row(kEdges)[bins];
     const int64_t steps = rings.counters[kSteps] + 1, offset = rng[1];
     const Params p = *params;
     header->due = refresh_is_due(p, steps);
     header->by_words = draws_by_words(p);
     header->offset = uint64_t(offset) & (kTicket - 1);
     header->steps = steps;
-    header->range = range_of(low, high, bins);
-    header->low = float_above(header->range.low);
-    header->high = float_below(header->range.high > FLT_MAX ? FLT_MAX : header->range.high);
+    set_range(header, grid);
   }
   for (int j = bins + int(blockDim.x) - 1 - k; j < desk.places; j += blockDim.x) desk.first[j] = 0xFFFFFFFF;
   for (int j = k; j < rows * desk.columns / 4; j += blockDim.x) reinterpret_cast<Zeros*>(desk.tallies)[j] = {};

@@ -70,10 +70,6 @@ __device__ WordTable make_word_table(const double* cdf, const Grid& grid, unsign
   return t;
 }
 
-struct alignas(16) Four {  // written at once
-  float sigma[4];
-};
-
 // Of N samples from `first` on, those that there are.
 template <int N>
 __device__ void store(float* sigma, int64_t size, int64_t first, const float out[N]) {
@@ -101,7 +97,7 @@ __device__ void draw_fours(const Stream& stream, float* sigma, int64_t size, uin
     uint32_t words[4];
     draw_words(stream, four, words);
     Four out;
-    draw(words, out.sigma);
+    draw(words, out.of);
     reinterpret_cast<Four*>(sigma)[four] = out;
   }
   if (rest == 0 || first != fours % step) return;

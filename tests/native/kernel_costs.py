@@ -63,7 +63,8 @@ def step(bins=128, refresh=False, **limits):
     def run(module, size):
         state = learned(bins)
         state["counters"][:, 0] = 2 if refresh else 1
-        batch = random_batch(state, size, generator(size), spoiled=False)
+        sigma, error = random_batch(state, size, generator(size), spoiled=False)
+        batch = (sigma.clamp(*state["grid"][0, [0, -1]].tolist()), error)  # what a schedule drew is within its range
         op = Interpreted(module, threads=512, cells=CELLS, **limits)
         call(op, "advance_", copy_of(state), *batch, None, None, size, None)
 

@@ -12,7 +12,7 @@ import struct
 
 import pytest
 import torch
-from support import FLOATS, OPS, assert_same_bits, call, copy_of, generator, make_state
+from support import FLOATS, OPS, assert_same_bits, call, copy_of, generator, make_state, random_batch
 from support.emulated import PLANTED, PLANTED_IN_LOSS
 from support.interpreted import Interpreted
 from support.parity import LIMITS, SEEDS, batch_of, pair_of, rough_moments
@@ -53,6 +53,15 @@ def test_steps_with_refreshes_are_the_cpus(interpreted, groups, limits, seed):
         assert_same_as_cpu(state, expected)
         state = copy_of(expected)  # so that digits do not add up
     assert (expected["counters"][:, 2] >= 1).all()
+
+
+@pytest.mark.parametrize("bins", [64, 400])
+def test_plain_batches_in_tiles_are_the_cpus(interpreted, bins):
+    state = make_state(bins=bins, capacity=5)
+    expected, batch = copy_of(state), random_batch(state, 4099, generator(bins))
+    call(OPS["compiled"], "observe_", expected, *batch, None, None)
+    call(Interpreted(interpreted, threads=128, one_launch=100, tile=600), "observe_", state, *batch, None, None)
+    assert_same_bits(state, expected)
 
 
 @pytest.mark.parametrize("stratified", [0, 1])

@@ -23,7 +23,7 @@ def test_launches(emulated, size, limits):
         op, state = Emulated(emulated, **LIMITS[limits]), make_state(groups)
         batch = batch_of(state, size, generator(size))
         call(op, "observe_", state, *batch)
-        assert op.launches == (0 if size == 0 else 3 if size > op.options[2] else 1)
+        assert op.launches == (0 if size == 0 else 2 if size > op.options[2] else 1)
         for n in (5, 210):
             call(op, "advance_", state, *batch, n, None)
             assert op.launches == (3 if max(size, n) > op.options[2] else 1) + 2 * (groups > 1)
@@ -74,6 +74,22 @@ def test_many_samples_of_one_table_are_the_cpus_bit_for_bit(emulated, bins, widt
     for name, rest in (("sample_", (n, None)), ("advance_", (*batch, None, None, n, None))):
         wanted = call(OPS["compiled"], name, expected, *rest)
         assert torch.equal(call(Emulated(emulated, 2), name, state, *rest), wanted)
+
+
+@pytest.mark.parametrize("start", [0, 1, 4])
+@pytest.mark.parametrize(("bins", "high"), [(32, 50.0), (400, 1.0), (64, 1e30)])
+def test_a_plain_batch_in_tiles_is_the_cpus_bit_for_bit(emulated, bins, high, start):
+    """Its bins are found by cells, of which some hold several edges; not where the range is beyond them, or a sample
+    does not begin at a whole four."""
+    state = make_state(bins=bins, high=high, capacity=5)
+    sigma, error = (x[start:] for x in random_batch(state, 1031, generator(bins)))
+    expected = copy_of(state)
+    call(OPS["compiled"], "observe_", expected, sigma, error, None, None)
+    for op in schedules("emulated", emulated, one_launch=100, tile=200):
+        found = copy_of(state)
+        call(op, "observe_", found, sigma, error, None, None)
+        assert_same_bits(found, expected)
+    assert (expected["count"] > 5).any()
 
 
 def test_every_planted_bug_is_on_the_list():

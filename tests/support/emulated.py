@@ -13,7 +13,8 @@ KINDS = {
 PLANTED = (
     "missing_barrier", "missing_warp_barrier", "divergent_barrier", "missing_lane", "tile_edge", "strip_edge",
     "skipped_tile", "missing_pool_barrier", "missing_signal_barrier", "missing_strip_barrier", "early_offset",
-    "missing_sums_barrier", "missing_table_barrier", "crowded_cell", "missing_small_barrier", "missing_tally_barrier",
+    "missing_sums_barrier", "missing_table_barrier", "crowded_cell", "missing_edges_barrier",
+    "crowded_float_cell", "missing_small_barrier", "missing_tally_barrier",
 )  # fmt: skip
 PLANTED_IN_LOSS = ("missing_team_barrier", "piece_edge", "pack_edge", "fold_edge", "zero_scale")
 """Bugs by name: each a `PLANT(name, right, wrong)` in the C++ sources, asleep until `plant(name)`."""

@@ -6,7 +6,7 @@ import torch
 
 from infonoise_ext.ops.schemas import SIGNALS
 
-from . import generator, make_state
+from . import generator, make_state, random_batch
 from .parity import Parity, assert_same_loss, batch_of, pair_of
 
 
@@ -20,6 +20,8 @@ def step_goes_wrong(op, seed):
         alone = make_state(1, bins=12, warmup=1, refresh_every=1, min_count=20)
         Parity([op], alone)("advance_", *batch_of(alone, 260, generator(seed)), 9, None)
         run("observe_", torch.ones(260), torch.arange(260.0), torch.arange(260) < 212, None)
+        crowded = make_state(bins=400, low=0.5, high=2.0)
+        Parity([op], crowded)("observe_", *random_batch(crowded, 300, generator(seed)), None, None)
         Parity([op], make_state(2, stratified=1))("sample_", 260, torch.arange(260) % 2)
         Parity([op], make_state(bins=3000, seed=seed))("sample_", 500, None)
     except (AssertionError, RuntimeError):
