@@ -11,6 +11,8 @@ rm -rf "$build/infonoise_ext" && mkdir -p "$build" && cp -r infonoise_ext "$buil
     "-DCMAKE_CXX_FLAGS=-fsanitize=address,undefined -fno-sanitize-recover=all"
   cmake --build "$build/cmake" --target _C
 } > "$build/log" || { cat "$build/log"; exit 1; }
-PYTHONPATH="$build:tests" ASAN_OPTIONS=detect_leaks=0 \
+tests=$PWD/tests
+cd "$build"  # not the package beside csrc, which no sanitizer watches
+PYTHONPATH="$build:$tests" ASAN_OPTIONS=detect_leaks=0 \
   LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" \
   python -c "from faults.test_hostile import fuzz_for; fuzz_for($1)"

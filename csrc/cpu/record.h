@@ -95,7 +95,7 @@ inline Pool ring_pool(const float* losses, int64_t filled) {
   };
   int64_t first = 0;
   for (; first + kChains <= filled; first += kChains) add(first, kChains);
-  add(first, int(filled - first));
+  if (first < filled) add(first, int(filled - first));  // a count that wrapped is negative
   Pool lane[kChains / 4];
   const auto chain = [&](int c) { return Pool{0, rest[c], largest[c]}; };
   for (int j = 0; j < kChains / 4; ++j)
