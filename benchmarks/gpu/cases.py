@@ -24,7 +24,7 @@ class Sizes:
     """Batches and tables; a rehearsal takes small ones."""
 
     batches: tuple[int, ...] = (256, 4096, 2**16, 2**20, 2**24)
-    ladder: tuple[int, ...] = (512, 1024, 2048, 4096, 4097)  # up to one launch, and one beyond
+    ladder: tuple[int, ...] = (256, 512, 1024, 2048, 2049)  # up to one launch, and one beyond
     bins: int = 128
     tables: tuple[int, ...] = (64, 128, 512)
     observe: int = 2**24

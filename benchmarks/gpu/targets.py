@@ -125,12 +125,12 @@ def _refresh_split(results):
 
 
 def _crossover(results):
-    """The time beyond one launch bounds that of three launches for any smaller batch."""
+    """The time beyond one launch bounds that of several launches for any smaller batch."""
     *below, beyond = results.sizes["ladder"]
-    three = results.step("cuda", beyond)
+    several = results.step("cuda", beyond)
     rows = [results.step("cuda", batch) for batch in below]
-    if three is None or None in rows:
+    if several is None or None in rows:
         return None
     times = {row["batch"]: row["median"] for row in rows}
-    pays = [batch for batch, time in times.items() if time <= three["median"]]
-    return {"three_launches": three["median"], "one_launch": times, "largest_that_pays": max(pays, default=None)}
+    pays = [batch for batch, time in times.items() if time <= several["median"]]
+    return {"several_launches": several["median"], "one_launch": times, "largest_that_pays": max(pays, default=None)}

@@ -28,8 +28,8 @@ constexpr int kDrawThreads = 320;  // of a block that only draws; two fit on a m
 struct Limits {
   int threads = kThreads;
   size_t shared = 99 * 1024;  // bytes that a block may ask for: sm_86 and newer have these, sm_75 64 KiB
-  int64_t one_launch = 4096;  // samples that one block a group works through
-  int64_t tile = 512;         // the fewest samples of a tile beyond that,
+  int64_t one_launch = 2048;  // samples that one block a group works through
+  int64_t tile = 256;         // the fewest samples of a tile beyond that,
   int64_t full_tile = 8192;   // and the most while there are 512 tiles or fewer
   int64_t tallies = 1 << 24;  // the most ints of scratch memory
   int64_t multiprocessors = 132;

@@ -2,10 +2,7 @@
 // No result depends on the order in which threads or blocks run.
 #pragma once
 
-#include "cuda/draw.cuh"
-#include "cuda/plain.cuh"
-#include "cuda/refresh.cuh"
-#include "cuda/small.cuh"
+#include "cuda/tiles.cuh"
 
 namespace infonoise::cuda {
 
@@ -55,79 +52,51 @@ INX_KERNEL advance_kernel(Rings rings, Tables t, Grid grid, const Params* params
   if (left.count) step_group(rings, t, grid, *params, blockIdx.x, shared);
 }
 
-// Launches for batches beyond one block: tallies of every tile and counts; rings and draws; in a step, tables.
-// Block j works on tile j / G for group j % G; tallies are [tiles, G, columns].
-__device__ inline Tile large_tile(const Rings& rings, const Batch& b, int bins, int tiles, int workers,
-                                  unsigned char* shared) {
-  const int64_t index = blockIdx.x / rings.groups, size = (b.size + 4 * tiles - 1) / (4 * tiles) * 4;
-  const int64_t first = index * size, last = first + size;
-  return tile_of(first < b.size ? first : b.size, last < b.size ? PLANT(tile_edge, last, last + 1) : b.size, bins,
-                 workers, shared);
-}
-
-INX_KERNEL tally_kernel(Rings rings, Grid grid, Batch b, int* tallies, int tiles, int workers, bool plain) {
+INX_KERNEL tally_kernel(Rings rings, Grid grid, Batch b, Tiles tiles) {  // a block a tile and group
   INX_SHARED(shared);
-  const Tile tile = large_tile(rings, b, grid.bins, tiles, workers, shared);
-  clear_tile(tile, grid, header_of(shared));
-  __syncthreads();
+  const Tile tile = large_tile(tiles, rings, b, grid.bins, shared);
   const int64_t g = blockIdx.x % rings.groups;
-  if (plain && has_cells(grid))
-    tally_plain(tile, rings, grid, header_of(shared), b, reinterpret_cast<unsigned char*>(tile.row(workers + kPlans)));
-  else
-    tally_tile(tile, rings, grid, header_of(shared), b, g);
+  Header* header = header_of(shared);
+  clear_tile(tile, grid, header);
+  if (tiles.way == kHeldByWarps) {
+    tally_held(tile, rings, grid, header, b);
+  } else {
+    __syncthreads();
+    if (tiles.way == kPlain && has_cells(grid))
+      tally_plain(tile, rings, grid, header, b, reinterpret_cast<unsigned char*>(tile.row(tiles.workers + kPlans)));
+    else
+      tally_tile(tile, rings, grid, header, b, g);
+  }
   for (int k = threadIdx.x; k < tile.columns; k += blockDim.x) {
     const int total = rank_workers(tile, k, 0);
-    tallies[int64_t(blockIdx.x) * tile.columns + k] = total;
+    tiles.tallies[int64_t(blockIdx.x) * tile.columns + k] = total;
     auto* count = reinterpret_cast<unsigned long long*>(counter_of(rings, grid.bins, g, k));
     if (total > 0) atomicAdd(count, static_cast<unsigned long long>(total));
   }
+  if (blockIdx.x == 0 && threadIdx.x == 0) *done_of(tiles, rings, grid.bins) = 0;
 }
 
-// Samples in a column of the tiles behind `index`, from the last one on until there are `enough`.
-__device__ inline int tiles_after(const int* column, int64_t stride, int64_t index, int64_t tiles, int64_t enough) {
-  constexpr int kAtOnce = 32;
-  int after = 0;
-  for (int64_t last = tiles - 1; last > index && after < enough; last -= kAtOnce) {
-#pragma unroll
-    for (int j = 0; j < kAtOnce; ++j) after += last - j > index ? column[(last - j) * stride] : 0;
-  }
-  return after;
-}
-
-INX_KERNEL place_kernel(Rings rings, Tables t, Grid grid, const Params* params, const int64_t* rng, Batch b, Draw d,
-                        const int* tallies, int tiles, int workers) {
+INX_KERNEL place_kernel(Rings rings, Tables t, Grid grid, const Params* params, int64_t* rng, Batch b, Draw d,
+                        Tiles tiles, bool steps) {  // a block a tile and group
   INX_SHARED(shared);
-  const Tile tile = large_tile(rings, b, grid.bins, tiles, workers, shared);
-  const int64_t g = blockIdx.x % rings.groups, index = blockIdx.x / rings.groups;
+  const Tile tile = large_tile(tiles, rings, b, grid.bins, shared);
+  const int64_t g = blockIdx.x % rings.groups;
   Header* header = header_of(shared);
   clear_tile(tile, grid, header);
-  bool keeps = false;
-  for (int k = threadIdx.x; k < grid.bins; k += blockDim.x) {
-    const int* column = tallies + g * tile.columns + k;
-    const int64_t stride = rings.groups * tile.columns;
-    const int own = column[index * stride];
-    const int64_t count = rings.count[g * grid.bins + k];
-    if (own == 0) continue;
-    const int after = tiles_after(column, stride, index, tiles, rings.capacity);
-    const int kept = plan_bin(tile, rings, k, count - after - own, own, after);
-    keeps = keeps || own > PLANT(skipped_tile, kept, kept + 1);
+  if (tiles.way == kHeldByWarps) {
+    HeldTile samples(tile, grid, b);
+    if (__syncthreads_or(plan_tile(tiles, tile, rings, grid.bins, g)))
+      place_held(tile, rings, grid, header, b, samples);
+  } else if (__syncthreads_or(
+                 plan_tile(tiles, tile, rings, grid.bins, g))) {  // of a huge batch by the last tiles alone
+    place_tile(tile, rings, grid, header, b, g);
   }
-  if (__syncthreads_or(keeps)) {  // of a huge batch the last tiles alone fill the rings
-    tally_tile(tile, rings, grid, header, b, g);
-    for (int k = threadIdx.x; k < grid.bins; k += blockDim.x) rank_workers(tile, k, 0);
-    __syncthreads();
-    write_rings(tile, rings, grid, header, b, g);
-  }
-  if (d.size == 0) return;
+  if (!steps) return;
   const Params p = *params;
-  draw_all(p, grid, t.cdf, rings.groups, rng, uint64_t(rng[1]), d, shared);
-}
-
-INX_KERNEL finish_kernel(Rings rings, Tables t, Grid grid, const Params* params, int64_t* rng,
-                         bool drawn) {  // a block a group
-  INX_SHARED(shared);
-  if (drawn && blockIdx.x == 0 && threadIdx.x == 0) rng[1] += 1;
-  step_group(rings, t, grid, *params, blockIdx.x, shared);
+  if (d.size > 0) draw_all(p, grid, t.cdf, rings.groups, rng, uint64_t(rng[1]), d, shared);
+  if (!comes_last(done_of(tiles, rings, grid.bins))) return;
+  if (d.size > 0 && threadIdx.x == 0) rng[1] += 1;
+  for (int64_t group = 0; group < rings.groups; ++group) step_group(rings, t, grid, p, group, shared);
 }
 
 __global__ void __launch_bounds__(kDrawThreads, 2)

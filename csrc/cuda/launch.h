@@ -36,19 +36,26 @@ inline Draw by_cells(const Limits& limits, Draw d, int64_t blocks) {
   return d;
 }
 
+// Of a step the tables, and what is drawn; of recording alone neither.
 template <class On>
-void launch_tiles(On& on, const Rings& r, const Tables& t, const Grid& grid, const Params* p, const int64_t* rng,
-                  const Batch& b, const Draw& d, int tiles) {
-  const int workers = workers_for(on.limits, grid.bins, (b.size + tiles - 1) / tiles), threads = on.limits.threads;
-  const size_t tally = tally_bytes(grid.bins, workers);
-  const Draw draw = by_cells(on.limits, d, tiles * r.groups);
-  int* tallies = on.scratch(tiles * r.groups * (grid.bins + kCauses));
-  const size_t with_cells = shared_bytes(tally + plain_bytes(grid.bins));
-  const bool plain = is_plain(r, b) && with_cells <= on.limits.shared;
-  on(tally_kernel, tiles * r.groups, threads, plain ? with_cells : shared_bytes(tally), r, grid, b, tallies, tiles,
-     workers, plain);
-  on(place_kernel, tiles * r.groups, threads, shared_bytes(tally, draw_bytes(grid.bins, draw.cells)), r, t, grid, p,
-     rng, b, draw, static_cast<const int*>(tallies), tiles, workers);
+void launch_tiles(On& on, const Rings& r, const Tables& t, const Grid& grid, const Params* p, int64_t* rng,
+                  const Batch& b, const Draw& d, bool steps) {
+  const int number = tiles_for(on.limits, r.groups, grid.bins, std::max(b.size, d.size));
+  const int64_t size = tile_size(b.size, number), blocks = number * r.groups;
+  Tiles tiles{on.scratch(scratch_ints(number, r.groups, grid.bins)), number, workers_for(on.limits, grid.bins, size),
+              kAnyWay};
+  const size_t tally = tally_bytes(grid.bins, tiles.workers), with_edges = tally + sizeof(float) * (grid.bins + 1);
+  const size_t most = on.limits.shared - kHeaderBytes;
+  if (r.groups == 1 && size <= 32 * tiles.workers && with_edges <= most)
+    tiles.way = kHeldByWarps;
+  else if (is_plain(r, b) && tally + plain_bytes(grid.bins) <= most)
+    tiles.way = kPlain;
+  const Draw draw = by_cells(on.limits, d, blocks);
+  const size_t record = tiles.way == kHeldByWarps ? with_edges : tally, work = steps ? work_bytes(grid.bins) : 0;
+  on(tally_kernel, blocks, on.limits.threads,
+     shared_bytes(tiles.way == kPlain ? tally + plain_bytes(grid.bins) : record), r, grid, b, tiles);
+  on(place_kernel, blocks, on.limits.threads, shared_bytes(record, draw_bytes(grid.bins, draw.cells), work), r, t, grid,
+     p, rng, b, draw, tiles, steps);
 }
 
 template <class On>
@@ -59,8 +66,7 @@ void launch_observe(On& on, const Rings& r, const Grid& grid, const Batch& b) {
     return on(observe_kernel, r.groups, on.limits.threads, shared_bytes(tally_bytes(grid.bins, workers)), r, grid, b,
               workers);
   }
-  const int tiles = tiles_for(on.limits, r.groups, grid.bins, b.size);
-  launch_tiles(on, r, Tables{}, grid, nullptr, nullptr, b, Draw{}, tiles);
+  launch_tiles(on, r, Tables{}, grid, nullptr, nullptr, b, Draw{}, false);
 }
 
 inline int64_t blocks_for(int64_t most, int64_t threads_wanted, int threads) {
@@ -97,8 +103,7 @@ void launch_advance(On& on, const Rings& r, const Tables& t, const Grid& grid, c
     on(advance_kernel, r.groups, on.limits.threads, shared_bytes(record, draw, work), r, t, grid, p, rng, b, d, workers,
        held);
   } else {
-    launch_tiles(on, r, t, grid, p, rng, b, d, tiles_for(on.limits, r.groups, grid.bins, size));
-    on(finish_kernel, r.groups, on.limits.threads, shared_bytes(work), r, t, grid, p, rng, d.size > 0);
+    launch_tiles(on, r, t, grid, p, rng, b, d, true);
   }
   if (r.groups == 1) return;
   double* moments = reinterpret_cast<double*>(on.scratch(2 * r.groups * grid.bins * kMoments));

@@ -126,6 +126,15 @@ __device__ inline int plan_bin(const Tile& tile, const Rings& rings, int k, int6
   return int(kept);
 }
 
+// A loss of the given rank among those of its bin in this tile, if it stays.
+__device__ inline void write_loss(const Tile& tile, const Rings& rings, int bins, int64_t g, int k, int rank,
+                                  float error) {
+  const int kept = tile.kept()[k];
+  if (rank < kept) return;
+  const int64_t slot = int64_t(tile.start()[k]) + rank - kept;
+  rings.ring[(g * bins + k) * rings.capacity + (slot < rings.capacity ? slot : slot - rings.capacity)] = error;
+}
+
 __device__ inline void write_rings(const Tile& tile, const Rings& rings, const Grid& grid, const Header* header,
                                    const Batch& b, int64_t g) {
   int* mine = tile.row(threadIdx.x / 32);
@@ -136,12 +145,7 @@ __device__ inline void write_rings(const Tile& tile, const Rings& rings, const G
     PLANT(missing_warp_barrier, __syncwarp(), void());
     if (recorded && __ffs(peers) - 1 == lane) mine[sample.key] += __popc(peers);
     __syncwarp();
-    const int kept = recorded ? tile.kept()[sample.key] : 0;
-    if (recorded && rank >= kept) {
-      const int64_t slot = int64_t(tile.start()[sample.key]) + rank - kept;
-      float* ring = rings.ring + (g * grid.bins + sample.key) * rings.capacity;
-      ring[slot < rings.capacity ? slot : slot - rings.capacity] = sample.error;
-    }
+    if (recorded) write_loss(tile, rings, grid.bins, g, sample.key, rank, sample.error);
   });
 }
 

@@ -91,7 +91,7 @@ __device__ inline void step_group(const Rings& rings, const Tables& t, const Gri
   __syncthreads();
   if (threadIdx.x == 0) header->due = refresh_is_due(p, ++rings.counters[g * kCounters + kSteps]);
   __syncthreads();
-  if (gridDim.x > 1) return;
+  if (rings.groups > 1) return;
   if (PLANT(divergent_barrier, !header->due, !header->due || threadIdx.x < 32)) return;
   double* work = body_of<double>(shared);
   const int64_t bin = g * grid.bins;

@@ -88,7 +88,7 @@ WORKS = (
     Work("advance_, B = 256", step(), (256,), "1.6 nodes"),
     Work("advance_, B = 512", step(), (512,), "1.6 nodes"),
     Work("advance_, B = 4,096", step(), (4096,), "2.2 nodes"),
-    Work("advance_, B = 65,536", step(), (65_536,), "5 nodes"),
+    Work("advance_, B = 65,536", step(tile=500), (65_536,), "5 nodes"),  # a tile for each multiprocessor
     Work("advance_ with a refresh, K = 128, B = 256", step(refresh=True), (256,), "+7 µs"),
     Work("advance_ with a refresh, K = 512, B = 256", step(512, refresh=True), (256,), "+12 µs"),
     Work("advance_, B = 2^24, a strip", step(**TILED), (131_072, 262_144), "60% of the bandwidth bound", 2**24, 12),

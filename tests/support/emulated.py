@@ -14,7 +14,7 @@ PLANTED = (
     "missing_barrier", "missing_warp_barrier", "divergent_barrier", "missing_lane", "tile_edge", "strip_edge",
     "skipped_tile", "missing_pool_barrier", "missing_signal_barrier", "missing_strip_barrier", "early_offset",
     "missing_sums_barrier", "missing_table_barrier", "crowded_cell", "missing_edges_barrier",
-    "crowded_float_cell", "missing_small_barrier", "missing_tally_barrier",
+    "crowded_float_cell", "missing_small_barrier", "missing_ranks_barrier", "early_end", "missing_tally_barrier",
 )  # fmt: skip
 PLANTED_IN_LOSS = ("missing_team_barrier", "piece_edge", "pack_edge", "fold_edge", "zero_scale")
 """Bugs by name: each a `PLANT(name, right, wrong)` in the C++ sources, asleep until `plant(name)`."""
@@ -34,8 +34,8 @@ class Emulated:
         module,
         seed=0,
         threads=64,
-        one_launch=4096,
-        tile=512,
+        one_launch=2048,
+        tile=256,
         tallies=1 << 24,
         cells=100,
         recomputed=False,

@@ -23,7 +23,7 @@ from .interpreted import Interpreted
 SLOW = ("triton", "emulated", "interpreted") if DEVICE == "cpu" else ()
 """Backends that run in an interpreter or an emulator here, and so take fewer cases."""
 SEEDS = (0, 1, 2, 3)
-LIMITS = {"one launch": {}, "three launches": {"one_launch": 200, "tile": 128}}
+LIMITS = {"one launch": {}, "two launches": {"one_launch": 200, "tile": 128}}
 SIZES = (0, 1, 31, 33, 300, 1025)
 """Of batches: none, one, a warp and its neighbours, and more than a block."""
 LARGE = () if DEVICE == "cpu" else (4096, 2**16, 2**16 + 1, 2**20)

@@ -10,10 +10,15 @@ from . import generator, make_state, random_batch
 from .parity import Parity, assert_same_loss, batch_of, pair_of
 
 
-def step_goes_wrong(op, seed):
-    """Whether a step, strata or the flood of a bin, of whose last five losses the last tile holds four, go wrong."""
+def step_goes_wrong(made, seed):
+    """Whether steps, strata or draws go wrong, by ops that `made(tile=size)` gives.
+
+    Of one step the tiles have more samples than threads; of another one bin gets all, and the last tile holds four of
+    the five that stay.
+    """
     signal = SIGNALS.index("mmse")
     state = make_state(2, bins=12, capacity=5, warmup=1, refresh_every=1, min_count=20, signal=signal)
+    op = made(tile=64)
     run, batch = Parity([op], state), batch_of(state, 260, generator(seed))
     try:
         run("advance_", *batch, 260, torch.arange(260) % 2)
@@ -21,7 +26,7 @@ def step_goes_wrong(op, seed):
         Parity([op], alone)("advance_", *batch_of(alone, 260, generator(seed)), 9, None)
         run("observe_", torch.ones(260), torch.arange(260.0), torch.arange(260) < 212, None)
         crowded = make_state(bins=400, low=0.5, high=2.0)
-        Parity([op], crowded)("observe_", *random_batch(crowded, 300, generator(seed)), None, None)
+        Parity([made(tile=160)], crowded)("observe_", *random_batch(crowded, 300, generator(seed)), None, None)
         Parity([op], make_state(2, stratified=1))("sample_", 260, torch.arange(260) % 2)
         Parity([op], make_state(bins=3000, seed=seed))("sample_", 500, None)
     except (AssertionError, RuntimeError):
