@@ -74,6 +74,9 @@ SCORES: dict[str, tuple[str, int]] = {
     "genome": ("H. pylori: entropy bound, nats a base", 4),
     "cross-entropy": ("text by cross-entropy: entropy bound, nats a letter", 4),
     "embeddings": ("text by learned embeddings: entropy bound, nats a letter", 4),
+    "unet grey": ("Fashion-MNIST of 28x28 by a U-Net: error under EDM's weight, per element", 4),
+    "unet binary": ("binary Fashion-MNIST of 28x28 by a U-Net: entropy bound, nats a pixel", 4),
+    "long text": ("text of 128 letters: entropy bound, nats a letter", 4),
 }
 
 
