@@ -83,12 +83,12 @@ INX_KERNEL place_kernel(Rings rings, Tables t, Grid grid, const Params* params, 
   const int64_t g = blockIdx.x % rings.groups;
   Header* header = header_of(shared);
   clear_tile(tile, grid, header);
+  // Of a huge batch the last tiles alone write.
   if (tiles.way == kHeldByWarps) {
     HeldTile samples(tile, grid, b);
     if (__syncthreads_or(plan_tile(tiles, tile, rings, grid.bins, g)))
       place_held(tile, rings, grid, header, b, samples);
-  } else if (__syncthreads_or(
-                 plan_tile(tiles, tile, rings, grid.bins, g))) {  // of a huge batch by the last tiles alone
+  } else if (__syncthreads_or(plan_tile(tiles, tile, rings, grid.bins, g))) {
     place_tile(tile, rings, grid, header, b, g);
   }
   if (!steps) return;
