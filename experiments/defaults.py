@@ -2,7 +2,7 @@
 
 python -m experiments.defaults [--short] [--out FILE] [--processes N]
 
-Runs are those of `experiments.benefit`, finished ones are not trained again. The full form takes 25 minutes of a core,
+Runs are those of `experiments.benefit`, finished ones are not trained again. The full form takes 45 minutes of a core,
 --short half a minute.
 """
 

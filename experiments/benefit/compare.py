@@ -4,7 +4,7 @@ python -m experiments.benefit.compare [--short | --report] [--out FILE] [--proce
 
 Arms that share network, data and noise are trained with several seeds. Each run that ends adds a line to FILE.jsonl,
 and a run that has its line is not trained again: a comparison goes on where it was stopped, and starts anew where the
-file is removed. The full form takes an hour and a half of a core; --short starts anew, and takes half a minute.
+file is removed. The full form takes four hours of a core; --short starts anew, and takes half a minute.
 """
 
 import argparse
