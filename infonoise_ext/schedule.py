@@ -56,7 +56,7 @@ class InfoNoise:
         bound: callable sigma -> largest possible mmse, in the units of the recorded error.
         groups: G, schedules in one object, chosen per sample by `group`. A group draws what all groups' losses teach
             until it has `min_count` of its own.
-        device: where the state lives.
+        device: where the state lives; not MPS, which has no float64.
         seed: 64-bit key of the random stream; None draws one from torch's generator.
         generator: the generator that None draws from.
         backend: "auto", "eager", "triton", or None for what INFONOISE_BACKEND says.
@@ -140,6 +140,8 @@ class InfoNoise:
         super().__setattr__(name, value)
 
     def _place(self, state: State, device: torch.device) -> None:
+        if device.type == "mps":
+            refuse("device", str(device), "one with float64; keep the schedule on the CPU, and move what it draws")
         self.state = state.to(device)
         self._nothing = torch.empty(0, dtype=torch.float32, device=device)
 
@@ -348,7 +350,11 @@ class InfoNoise:
         self._mark_weighed()
 
     def to(self, device: torch.device | str) -> InfoNoise:
-        """Move the state; returns self. Compiled code follows, by compiling again."""
+        """Move the state; returns self. Compiled code follows, by compiling again.
+
+        Raises:
+            ValueError: the device is MPS, which has no float64.
+        """
         self._ask_rank()
         if torch.device(device) != self.device:
             self._place(self.state, torch.device(device))

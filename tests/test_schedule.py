@@ -259,6 +259,12 @@ def test_what_is_no_shape_is_refused(schedule, shape):
         schedule.sample(shape)
 
 
+@pytest.mark.parametrize("move", [lambda: inx.InfoNoise(device="mps"), lambda: inx.InfoNoise().to("mps")])
+def test_a_device_without_float64_is_refused(move):
+    with pytest.raises(ValueError, match="device is 'mps', but must be one with float64; keep the schedule on the CPU"):
+        move()
+
+
 @pytest.mark.parametrize("name", ["weight", "bound", "prior", "config", "rank", "world", "groups", "process_group"])
 def test_what_the_tables_were_built_with_cannot_be_changed_alone(name):
     schedule = inx.InfoNoise(seed=1)
