@@ -108,7 +108,8 @@ class Oracle(ABC):
 
     def mmse_estimate(self, sigma: Tensor | float) -> Estimate:
         """`mmse` with its standard error: the class says where it is not 0."""
-        return _of_any_shape(self._mmse, sigma)
+        value, error = _of_any_shape(self._mmse, sigma)
+        return Estimate(value.clamp(min=0), error)  # rounding may have left a little less
 
     def entropy(self, sigma: Tensor | float) -> Tensor:
         """H(x0 | y) in nats, differential where x0 has a density; arguments as `mmse`."""

@@ -191,6 +191,16 @@ def test_profile_is_what_a_schedule_would_hold():
         model.profile(bins=1)
 
 
+def test_an_error_that_rounding_left_below_zero_is_zero():
+    class Rounded(oracle.Gaussian):
+        def _mmse(self, sigma):
+            return type(super()._mmse(sigma))(torch.where(sigma < 1, -2e-15, 1.0).double(), torch.zeros_like(sigma))
+
+    model = Rounded(5, 0.7)
+    assert model.mmse(torch.tensor([0.1, 2.0])).tolist() == [0.0, 1.0]
+    assert model.profile(0.01, 50.0, 8).mmse.min() == 0
+
+
 def learned(model, sigma_min, sigma_max, factor=1.0, **options):
     """What one refresh makes of exact posterior errors of fresh draws, summed over d."""
 
